@@ -1,0 +1,1 @@
+"""The engagement model: exposures and labels, features, logistic regression, evaluation."""

@@ -1,0 +1,1 @@
+"""Events to interactions: rules, de-duplication, pseudonyms."""

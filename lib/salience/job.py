@@ -1,0 +1,277 @@
+"""The frame around every job: arguments, settings, session, what the run read and wrote, and exit codes.
+
+Only files in jobs/ use it. `Job` is their window on tables and models; the stages never see it.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+import salience
+from salience.errors import InputError, SalienceError
+from salience.models.store import ModelStore
+from salience.progress import Progress
+from salience.session import build_session
+from salience.settings import Settings, load_settings
+from salience.tables import ops, releases
+from salience.tables.contract import Table
+from salience.tables.warehouse import Commit, PartitionValue, Warehouse
+
+UNEXPECTED = 1
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Days from `first` to `last`, both included, UTC."""
+
+    first: date
+    last: date
+
+    @property
+    def days(self) -> list[date]:
+        """Every day of the interval in order."""
+        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
+
+
+@dataclass
+class Job:
+    """One run of one job."""
+
+    name: str
+    arguments: argparse.Namespace
+    conf_dir: Path
+    settings: Settings
+    spark: SparkSession
+    progress: Progress
+    release_asked: str | None = None
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    inputs: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, Commit] = field(default_factory=dict)
+    saved_models: dict[str, releases.SavedModel] = field(default_factory=dict)
+    key_ids: dict[str, str] = field(default_factory=dict)
+    _release: str | None = None
+
+    def __post_init__(self) -> None:
+        """Open the warehouse and the model store under this run's id."""
+        self.warehouse = Warehouse(self.spark, self.settings.warehouse, self.run_id)
+        self.models = ModelStore(self.spark, f"{self.warehouse.root}/models")
+        self.started_at = datetime.now(UTC)
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval that the caller named; None for a job that takes none."""
+        first = getattr(self.arguments, "from_day", None)
+        return Interval(first, self.arguments.to_day) if first else None
+
+    @property
+    def days(self) -> list[date]:
+        """The days of the interval that the caller named."""
+        assert self.interval is not None, "this job declares no interval"
+        return self.interval.days
+
+    @property
+    def as_of(self) -> date:
+        """The last day of the interval: snapshots know this day and nothing later."""
+        return self.days[-1]
+
+    @property
+    def release(self) -> str:
+        """The release that this run's snapshots belong to; opened on first use where the caller named none."""
+        if self._release is None:
+            if self.release_asked is None:
+                attempts = self.settings.release.publish_attempts
+                self._release = releases.open_release(self.warehouse, self.as_of, attempts)
+                self.progress.say(f"opened release {self._release}")
+            else:
+                releases.require_unpublished(self.warehouse, self.release_asked)
+                self._release = self.release_asked
+        return self._release
+
+    def read(self, table: Table) -> DataFrame:
+        """Return a whole day table or dimension, and note the version that was read."""
+        frame = self.warehouse.read(table)
+        self.inputs[str(table)] = self.warehouse.version(table)
+        return frame
+
+    def read_snapshot(self, table: Table) -> DataFrame:
+        """Return a snapshot as this run's release sees it, without its release_id."""
+        release_id = releases.resolve(self.warehouse, table, self.release)
+        return self.warehouse.read(table).where(F.col("release_id") == release_id).drop("release_id")
+
+    def write_snapshot(self, table: Table, frame: DataFrame) -> None:
+        """Write a snapshot under this run's release."""
+        stamped = frame.withColumn("release_id", F.lit(self.release))
+        self._note(table, self.warehouse.replace(table, stamped, {"release_id": [self.release]}))
+
+    def write_partitions(
+        self,
+        table: Table,
+        frame: DataFrame,
+        where: Mapping[str, Sequence[PartitionValue]],
+        note: Mapping[str, Any] | None = None,
+    ) -> Commit:
+        """Replace the partitions of a day table or dimension that `where` names."""
+        commit = self.warehouse.replace(table, frame, where, note)
+        self._note(table, commit)
+        return commit
+
+    def add_model(self, name: str, saved: releases.SavedModel) -> None:
+        """Note a model that this run saved for its release."""
+        self.saved_models[name] = saved
+
+    def load_model(self, name: str, made_by: str) -> releases.SavedModel:
+        """Return where the model lies that this run's release uses."""
+        return releases.resolve_model(self.warehouse, name, self.release, made_by)
+
+    def say(self, text: str) -> None:
+        """Tell what the job is doing now."""
+        self.progress.say(text)
+
+    def _note(self, table: Table, commit: Commit) -> None:
+        before = self.outputs.get(str(table))
+        self.outputs[str(table)] = Commit(commit.version, commit.rows + (before.rows if before else 0))
+
+    def record(self, error: BaseException | None) -> None:
+        """Append this run's row to ops.runs."""
+        interval = self.interval
+        row = {
+            "run_id": self.run_id,
+            "job": self.name,
+            "interval_from": interval.first if interval else None,
+            "interval_to": interval.last if interval else None,
+            "release_id": self._release or self.release_asked,
+            "code_version": salience.__version__,
+            "settings_hash": self.settings.hash(),
+            "key_ids": self.key_ids,
+            "inputs": self.inputs,
+            "outputs": {name: commit.version for name, commit in self.outputs.items()},
+            "models": {name: {"path": m.path, "hash": m.hash} for name, m in self.saved_models.items()},
+            "rows_out": {name: commit.rows for name, commit in self.outputs.items()},
+            "status": "failed" if error else "succeeded",
+            "error": one_line(error) if error else None,
+            "started_at": self.started_at,
+            "ended_at": datetime.now(UTC),
+        }
+        self.warehouse.append_rows(ops.RUNS, [row])
+
+    @contextmanager
+    def recorded(self) -> Iterator["Job"]:
+        """Run the block as this run: its row is written whether the block succeeds or fails."""
+        begun = monotonic()
+        self.progress.begin(self.name)
+        try:
+            yield self
+        except Exception as error:
+            try:
+                self.record(error)
+            except Exception as second:
+                self.progress.say(f"could not record the failed run: {one_line(second)}")
+            raise
+        self.record(None)
+        self.progress.end(self.name, monotonic() - begun, {name: c.rows for name, c in self.outputs.items()})
+
+    def step(self, main: Callable[["Job"], None], **arguments: Any) -> "Job":
+        """Run another job's `main` in this session as a run of its own, and return that run."""
+        merged = argparse.Namespace(**{**vars(self.arguments), **arguments})
+        child = Job(job_name(main), merged, self.conf_dir, self.settings, self.spark, self.progress, merged.release)
+        with child.recorded():
+            main(child)
+        return child
+
+
+def run_job(
+    main: Callable[[Job], None],
+    argv: Sequence[str] | None = None,
+    *,
+    interval: bool = True,
+    extra: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> int:
+    """Run one job from the command line and return its exit code.
+
+    0 for success; 2 for input or settings that cannot be used; 3 for a failed audit; 1 for the unexpected. A deliberate
+    error prints one line; an unexpected one prints its traceback too.
+
+    Args:
+        main: the job; its module's docstring becomes the help text.
+        argv: the arguments, sys.argv's by default.
+        interval: whether the job takes `--date` or `--from`/`--to`.
+        extra: adds arguments of the job's own.
+    """
+    name = job_name(main)
+    parser = argument_parser(main, interval)
+    if extra:
+        extra(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        if interval:
+            _settle_interval(arguments)
+        conf_dir = find_conf_dir()
+        settings = load_settings(conf_dir, arguments.env, os.environ, arguments.set)
+        spark = build_session(f"salience {name}", conf_dir, arguments.env)
+        job = Job(name, arguments, conf_dir, settings, spark, Progress(), arguments.release)
+        with job.recorded():
+            main(job)
+        return 0
+    except SalienceError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except Exception as error:
+        traceback.print_exc()
+        print(f"{name}: unexpected: {one_line(error)}", file=sys.stderr)
+        return UNEXPECTED
+
+
+def argument_parser(main: Callable[[Job], None], interval: bool) -> argparse.ArgumentParser:
+    """Return the parser of the arguments that all jobs share."""
+    parser = argparse.ArgumentParser(prog=f"{job_name(main)}.py", description=sys.modules[main.__module__].__doc__)
+    parser.add_argument("--env", choices=("local", "cluster"), default="cluster", help="which conf/<env>.yaml to use")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
+    parser.add_argument("--release", metavar="ID", help="release to work for, as printed by open_release.py")
+    if interval:
+        parser.add_argument("--date", type=date.fromisoformat, metavar="DAY", help="the one day to work on")
+        parser.add_argument("--from", dest="from_day", type=date.fromisoformat, metavar="DAY", help="first day")
+        parser.add_argument("--to", dest="to_day", type=date.fromisoformat, metavar="DAY", help="last day, included")
+    return parser
+
+
+def find_conf_dir() -> Path:
+    """Return the folder of the settings: SALIENCE_CONF_DIR, else conf/ beside the jobs, else conf/ here."""
+    named = os.environ.get("SALIENCE_CONF_DIR")
+    if named:
+        return Path(named).absolute()
+    beside = Path(sys.argv[0]).resolve().parent.parent / "conf"
+    return beside if (beside / "base.yaml").is_file() else Path("conf").absolute()
+
+
+def job_name(main: Callable[[Job], None]) -> str:
+    """Return the name of the job that `main` belongs to: its file's name without the ending."""
+    return Path(main.__code__.co_filename).stem
+
+
+def one_line(error: BaseException) -> str:
+    """Return the first line of an error's message, with its type unless it is one of ours."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return text if isinstance(error, SalienceError) else f"{type(error).__name__}: {text}"
+
+
+def _settle_interval(arguments: argparse.Namespace) -> None:
+    if arguments.date and (arguments.from_day or arguments.to_day):
+        raise InputError("give either --date or --from and --to, not both")
+    if arguments.date:
+        arguments.from_day = arguments.to_day = arguments.date
+    if not arguments.from_day or not arguments.to_day:
+        raise InputError("which days? give --date DAY, or --from DAY --to DAY (ISO days, UTC)")
+    if arguments.from_day > arguments.to_day:
+        raise InputError(f"the interval is empty: --from {arguments.from_day} lies after --to {arguments.to_day}")

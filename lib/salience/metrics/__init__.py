@@ -1,0 +1,1 @@
+"""Descriptive daily metrics."""

@@ -1,0 +1,69 @@
+"""Saves models as Parquet frames beside a manifest, and checks on loading that nothing changed since."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from salience.errors import InputError
+from salience.tables.releases import SavedModel
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model's frames by name, and what its manifest says."""
+
+    frames: Mapping[str, DataFrame]
+    manifest: Mapping[str, Any]
+
+
+class ModelStore:
+    """The models below one folder, `<root>/<release_id>/<name>/{manifest,<frame>...}`."""
+
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self.spark = spark
+        self.root = root
+
+    def save(
+        self, release_id: str, name: str, frames: Mapping[str, DataFrame], manifest: Mapping[str, Any]
+    ) -> SavedModel:
+        """Write a model of an unpublished release and return where it lies.
+
+        Args:
+            release_id: the release that will name the model.
+            name: like `als/feed`.
+            frames: everything that is needed to use the model.
+            manifest: settings and inputs that identify it; JSON values.
+        """
+        path = f"{self.root}/{release_id}/{name}"
+        for frame_name, frame in frames.items():
+            frame.write.mode("overwrite").parquet(f"{path}/{frame_name}")
+        text = json.dumps({**manifest, "frames": sorted(frames)}, sort_keys=True, default=str)
+        self.spark.createDataFrame([(text,)], "manifest string").coalesce(1).write.mode("overwrite").text(
+            f"{path}/manifest"
+        )
+        return SavedModel(path, self._hash(path))
+
+    def load(self, saved: SavedModel) -> LoadedModel:
+        """Read a model back.
+
+        Raises:
+            InputError: its files are not those that were saved.
+        """
+        if self._hash(saved.path) != saved.hash:
+            raise InputError(f"model {saved.path}: its files changed since it was saved; train it again")
+        manifest = json.loads(self.spark.read.text(f"{saved.path}/manifest").head()["value"])  # type: ignore[index]
+        frames = {name: self.spark.read.parquet(f"{saved.path}/{name}") for name in manifest["frames"]}
+        return LoadedModel(frames, manifest)
+
+    def _hash(self, path: str) -> str:
+        """Return the SHA-256 over the files' sorted names and SHA-256s; each file is hashed where it is read."""
+        files = self.spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(path)
+        # The path from the model's own folder on, so that a moved warehouse keeps its hashes.
+        below = F.substring_index(F.col("path"), f"/{path.rsplit('/', 1)[-1]}/", -1)
+        each = files.select(F.concat_ws(" ", below, F.sha2("content", 256)).alias("line"))
+        listed = F.concat_ws("\n", F.array_sort(F.collect_list("line")))
+        return str(each.agg(F.sha2(listed, 256).alias("hash")).head()["hash"])  # type: ignore[index]

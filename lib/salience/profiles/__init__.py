@@ -1,0 +1,1 @@
+"""Interactions to user and content profiles."""

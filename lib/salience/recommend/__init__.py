@@ -1,0 +1,1 @@
+"""Recommenders: confidence, training, ranking, explanation, evaluation."""

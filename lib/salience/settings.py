@@ -1,0 +1,255 @@
+"""Typed settings: base file < environment file < SALIENCE_* variables < --set. Keys and secrets are never settings."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from salience.errors import SettingsError
+
+VARIABLE_PREFIX = "SALIENCE_"
+NOT_SETTINGS = ("SALIENCE_PSEUDONYM_KEY_", "SALIENCE_CONF_DIR")
+"""Variables with the prefix that are no settings: secrets, and where the settings are."""
+
+Environment = Literal["local", "cluster"]
+Weight = Annotated[float, Field(gt=0)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CleanSettings(_Group):
+    """How deliveries become interactions."""
+
+    max_lateness_days: int = Field(ge=0, le=60)
+    """An event may be delivered at most this many days after its UTC day."""
+    future_tolerance_minutes: int = Field(ge=0)
+    """An event may lie this far after the end of its delivery day before it counts as a future event."""
+
+
+class ProfileSettings(_Group):
+    """How user and content profiles are built."""
+
+    window_days: int = Field(ge=1)
+    """Days of history, the as-of day included."""
+    interest_half_life_days: float = Field(gt=0)
+    """After this many days an interaction counts half towards the interest tags."""
+    interest_tags: int = Field(ge=1)
+    """At most this many tags a person."""
+    dormant_after_days: int = Field(ge=1)
+    """No interaction for this many days makes a person dormant."""
+
+
+class AlsSettings(_Group):
+    """MLlib ALS with implicit preferences; `alphas` and `regularisations` span the grid that is tried."""
+
+    rank: int = Field(ge=1, le=512)
+    iterations: int = Field(ge=1, le=100)
+    alphas: list[Weight] = Field(min_length=1)
+    """Confidence of a preference is 1 + alpha x weight."""
+    regularisations: list[Weight] = Field(min_length=1)
+    """MLlib multiplies it by the number of a user's (an item's) preferences."""
+    blocks: int = Field(ge=1)
+    """Blocks of users and of items that the cluster works on in parallel."""
+    seed: int
+
+
+class RecommendSettings(_Group):
+    """How recommenders are trained, judged and used."""
+
+    k: int = Field(ge=1, le=1000)
+    """Length of each person's list."""
+    candidates: int = Field(ge=1)
+    """Candidates a person before ranking; at least k."""
+    window_days: int = Field(ge=1)
+    """Days of history, the as-of day included."""
+    half_life_days: float = Field(gt=0)
+    """After this many days an interaction weighs half."""
+    action_weights: dict[str, float]
+    """Weight of one interaction by action; an absent action weighs nothing, an undo takes its action's weight back."""
+    rating_scale_max: float = Field(gt=0)
+    """A `rate` interaction weighs action_weights.rate x rating / rating_scale_max."""
+    relevant_actions: list[str] = Field(min_length=1)
+    """Actions on a new content that make it relevant when recommenders are judged."""
+    relevant_rating: float
+    """A `rate` interaction is relevant from this rating on."""
+    evaluation_days: float = Field(gt=0)
+    """Length of the choosing window and of the reporting window, in days."""
+    evaluation_k: int = Field(ge=1)
+    """The k of ndcg@k and recall@k."""
+    popularity_half_lives_days: list[Weight] = Field(min_length=1)
+    """Half-lives of the popularity baselines."""
+    trending_half_life_days: float = Field(gt=0)
+    """Half-life of the popularity that fills the lists of people whom ALS does not know."""
+    bootstrap_replicates: int = Field(ge=100)
+    als: AlsSettings
+
+    @model_validator(mode="after")
+    def _candidates_cover_k(self) -> "RecommendSettings":
+        if self.candidates < self.k:
+            raise ValueError(f"candidates ({self.candidates}) must be at least k ({self.k})")
+        return self
+
+
+class EngagementSettings(_Group):
+    """How the engagement model is trained and judged."""
+
+    window_days: int = Field(ge=2)
+    """Days of exposures, the as-of day included."""
+    label_hours: int = Field(ge=1)
+    """An exposure is positive if engagement follows within this many hours."""
+    positive_actions: list[str] = Field(min_length=1)
+    test_days: float = Field(gt=0)
+    """Length of the test window, in days; an embargo of label_hours lies before it."""
+    regularisation: float = Field(ge=0)
+    elastic_net: float = Field(ge=0, le=1)
+    prior_exposures: float = Field(gt=0)
+    """Smoothing of rates: this many exposures at the overall rate are added to each."""
+    bootstrap_replicates: int = Field(ge=100)
+
+
+class MetricSettings(_Group):
+    """How daily facts are measured."""
+
+    segment_attributes: list[str]
+    """Attributes of silver.users that audience_daily is split by, beside `all`."""
+    positive_actions: list[str] = Field(min_length=1)
+    """Actions that count as engagement."""
+
+
+class ReleaseSettings(_Group):
+    """How releases are published."""
+
+    publish_attempts: int = Field(ge=1)
+    """How often publishing is tried when other runs publish at the same time."""
+
+
+class SimulationSettings(_Group):
+    """Size and shape of simulated logs, per platform."""
+
+    users: int = Field(ge=1)
+    contents: int = Field(ge=1)
+    days: int = Field(ge=1)
+    events: int = Field(ge=1)
+    """Wanted number of rows of the interaction logs of both platforms together, roughly."""
+    topics: int = Field(ge=2)
+    seed: int
+    partitions: int = Field(ge=1)
+    """Spark partitions that the work is split into; the rows do not depend on it."""
+    dirt_share: float = Field(ge=0, lt=0.5)
+    """Share of rows that are spoilt, over all kinds of dirt together."""
+
+
+class Settings(_Group):
+    """Everything a job may be told beside its interval and its release."""
+
+    logs: str
+    """Folder of the raw logs, a path or a Hadoop URL."""
+    warehouse: str
+    """Folder of the tables and models, a path or a Hadoop URL."""
+    platforms: list[str] = Field(min_length=1)
+    """Platforms to read, each described by conf/sources/<platform>.yaml."""
+    clean: CleanSettings
+    profiles: ProfileSettings
+    recommend: RecommendSettings
+    engagement: EngagementSettings
+    metrics: MetricSettings
+    release: ReleaseSettings
+    simulate: SimulationSettings
+
+    def hash(self) -> str:
+        """Return the SHA-256 over all settings, in hex."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def load_settings(
+    conf_dir: Path, env: Environment, variables: Mapping[str, str], overrides: Sequence[str] = ()
+) -> Settings:
+    """Merge the layers and check the result.
+
+    Args:
+        conf_dir: folder with base.yaml and <env>.yaml.
+        env: which environment file to lay over the base file.
+        variables: environment variables; SALIENCE_RECOMMEND__ALS__RANK=32 sets recommend.als.rank.
+        overrides: `key=value` strings, like `recommend.als.rank=32`; values are YAML.
+
+    Raises:
+        SettingsError: a file is missing or no YAML, a setting is unknown, of the wrong type or out of range.
+    """
+    merged: dict[str, Any] = {}
+    for file in (conf_dir / "base.yaml", conf_dir / f"{env}.yaml"):
+        _merge(merged, read_yaml(file))
+    for name, text in sorted(variables.items()):
+        if name.startswith(VARIABLE_PREFIX) and not name.startswith(NOT_SETTINGS):
+            _set(merged, name.removeprefix(VARIABLE_PREFIX).lower().split("__"), text, f"variable {name}")
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise SettingsError(f"--set {override}: write it as key=value, like recommend.als.rank=32")
+        _set(merged, key.split("."), text, f"--set {key}")
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise SettingsError(describe(error, "settings")) from None
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        SettingsError: the file is missing, no YAML, or holds something else than a mapping.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{file}: no such file; name the folder of the settings in SALIENCE_CONF_DIR") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{file}: must hold a mapping of keys to values")
+    return content
+
+
+def describe(error: ValidationError, where: str) -> str:
+    """Return one line that names each wrong key, what is wrong and what was given."""
+    problems = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            problems.append(f"{key}: there is no such key")
+        elif item["type"] == "missing":
+            problems.append(f"{key}: is missing")
+        else:
+            problems.append(f"{key}: {item['msg']} (given: {item['input']!r})")
+    return f"{where}: " + "; ".join(problems)
+
+
+def _merge(into: dict[str, Any], layer: dict[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _set(into: dict[str, Any], path: Sequence[str], text: str, origin: str) -> None:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise SettingsError(f"{origin}: {text!r} is not valid YAML") from None
+    node = into
+    for part in path[:-1]:
+        node = node.get(part)  # type: ignore[assignment]
+        if not isinstance(node, dict):
+            raise SettingsError(f"{origin}: there is no setting {'.'.join(path)}; conf/base.yaml lists them all")
+    node[path[-1]] = value
+
+
+def settings_as_json(group: BaseModel) -> str:
+    """Return a settings group as compact JSON with sorted keys."""
+    return json.dumps(group.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,1 @@
+"""Logs with planted truth, at any size."""

@@ -1,0 +1,1 @@
+"""Raw logs to typed events: a mapping is data, not code."""

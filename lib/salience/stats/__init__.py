@@ -1,0 +1,1 @@
+"""Intervals and resampling, importable by every stage."""

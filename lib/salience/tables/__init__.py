@@ -1,0 +1,1 @@
+"""The table contract, and the only code that reads or writes a table."""

@@ -1,0 +1,107 @@
+"""Bronze: every delivered row, typed and judged by the row rules. Raw ids end here."""
+
+from salience.tables.contract import Column, Kind, Table
+from salience.tables.shared import DELIVERY_DATE, PLATFORM, ROW_HASH, SOURCE_FILE, VIOLATIONS
+
+PAYLOAD = Column("payload", "string", "the raw row as JSON, only where there are violations")
+
+EVENT_DETAILS = (
+    Column("content_id", "string", "content's id on this platform; null only for follow and unfollow"),
+    Column("action", "string", "what the person did, in Salience's words; null for an unknown one"),
+    Column("event_time", "timestamp", "when it happened, UTC"),
+    Column("utc_offset_min", "int", "local time minus UTC in minutes, where the source gives it"),
+    Column("dwell_s", "decimal(12,3)", "time spent on the content or watched, seconds"),
+    Column("video_length_s", "decimal(12,3)", "length of the video, seconds"),
+    Column("rating", "double", "rating given, on the source's own scale"),
+    Column("value", "decimal(18,4)", "money moved by the event, in `currency`"),
+    Column("currency", "string", "ISO 4217 code of `value`"),
+    Column("mechanism_id", "string", "poll, challenge or lottery that the event belongs to"),
+    Column("reward_id", "string", "coupon or points grant that the event belongs to"),
+    Column("campaign_id", "string", "campaign that the event is attributed to by the platform"),
+    Column("channel", "string", "channel that brought the person"),
+    Column("paid", "boolean", "true for paid reach, false for organic, null where the source does not say"),
+    Column("device", "string", "device class as the source names it"),
+    Column("request_id", "string", "request or page view that showed the content"),
+    Column("position", "int", "slot that the content was shown in, from 1"),
+    Column("propensity", "double", "probability with which the shower chose the content, where logged"),
+)
+"""The columns of an event beside its ids; bronze and silver hold the same ones."""
+
+EVENTS = Table(
+    layer="bronze",
+    name="events",
+    kind=Kind.DAY,
+    made_by="clean_interactions",
+    comment="Every emitted row of every delivery, typed and judged by the row rules",
+    columns=(
+        DELIVERY_DATE,
+        PLATFORM,
+        Column("event_id", "string", "the source's id of the event, or a hash of its identifying columns"),
+        Column("raw_user_id", "string", "the source's id of the person; never leaves bronze"),
+        Column("raw_creator_id", "string", "the source's id of the content's creator; never leaves bronze"),
+        *EVENT_DETAILS,
+        Column("event_date", "date", "UTC day of event_time"),
+        SOURCE_FILE,
+        ROW_HASH,
+        VIOLATIONS,
+        PAYLOAD,
+    ),
+    key=(),
+    partitions=("delivery_date", "platform"),
+)
+
+CONTENT_DETAILS = (
+    Column("tags", "array<string>", "topics of the content, as delivered"),
+    Column("media_type", "string", "text, image, video, ... as the source names it"),
+    Column("language", "string", "language tag as the source names it"),
+    Column("published_at", "timestamp", "when the content became available, UTC"),
+    Column("available_until", "timestamp", "when it stops being available, UTC; null for never"),
+    Column("brand_safety", "string", "brand-safety class as the source names it"),
+    Column("work_id", "string", "one work cross-posted under several content ids"),
+)
+
+CONTENTS = Table(
+    layer="bronze",
+    name="contents",
+    kind=Kind.DAY,
+    made_by="clean_interactions",
+    comment="Contents as delivered, typed and judged by the row rules",
+    columns=(
+        DELIVERY_DATE,
+        PLATFORM,
+        Column("content_id", "string", "content's id on this platform"),
+        Column("raw_creator_id", "string", "the source's id of the creator; never leaves bronze"),
+        *CONTENT_DETAILS,
+        SOURCE_FILE,
+        ROW_HASH,
+        VIOLATIONS,
+        PAYLOAD,
+    ),
+    key=(),
+    partitions=("delivery_date", "platform"),
+)
+
+USER_DETAILS = (
+    Column("attributes", "map<string,string>", "what the source knows of the person, for segments"),
+    Column("consent_personalised", "boolean", "false where the person refused personalisation; null for not asked"),
+)
+
+USERS = Table(
+    layer="bronze",
+    name="users",
+    kind=Kind.DAY,
+    made_by="clean_interactions",
+    comment="People as delivered, typed and judged by the row rules",
+    columns=(
+        DELIVERY_DATE,
+        PLATFORM,
+        Column("raw_user_id", "string", "the source's id of the person; never leaves bronze"),
+        *USER_DETAILS,
+        SOURCE_FILE,
+        ROW_HASH,
+        VIOLATIONS,
+        PAYLOAD,
+    ),
+    key=(),
+    partitions=("delivery_date", "platform"),
+)

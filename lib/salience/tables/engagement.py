@@ -1,0 +1,48 @@
+"""Gold engagement model: scores and how far they can be trusted."""
+
+from salience.tables.contract import Kind, Table, required
+from salience.tables.shared import CI_HIGH, CI_LOW, CONTENT, PLATFORM, RELEASE, USER
+
+SCORES = Table(
+    layer="gold",
+    name="engagement_scores",
+    kind=Kind.SNAPSHOT,
+    made_by="score_engagement",
+    comment="Predicted engagement of each candidate if shown right after the as-of day",
+    columns=(
+        RELEASE,
+        PLATFORM,
+        USER,
+        CONTENT,
+        required("model", "string", "logistic"),
+        required("p_engage_24h", "double", "probability of a positive action within 24 h of being shown"),
+    ),
+    key=("platform", "user_id", "content_id", "model"),
+    partitions=("release_id",),
+    checks={"is_a_probability": "p_engage_24h BETWEEN 0 AND 1"},
+)
+
+EVALUATION = Table(
+    layer="gold",
+    name="engagement_evaluation",
+    kind=Kind.SNAPSHOT,
+    made_by="train_engagement",
+    comment="Quality of the engagement model on later exposures than it was trained on",
+    columns=(
+        RELEASE,
+        PLATFORM,
+        required("model", "string", "logistic, base_rate"),
+        required("label", "string", "engage_24h: a positive action on the content within 24 h of the exposure"),
+        required("trained_at", "timestamp", "end of the training window, UTC"),
+        required("protocol", "string", "windows of training, embargo and test"),
+        required("segment", "string", "name=value, or all"),
+        required("metric", "string", "roc_auc, log_loss, brier"),
+        required("value", "double", "the metric on the test window"),
+        CI_LOW,
+        CI_HIGH,
+        required("rows", "bigint", "exposures in the test window"),
+        required("positives", "bigint", "exposures among them that were followed by engagement"),
+    ),
+    key=("platform", "model", "label", "segment", "metric"),
+    partitions=("release_id",),
+)

@@ -1,0 +1,98 @@
+"""Ops ledgers: what ran, what was checked, what is published."""
+
+from salience.tables.contract import Column, Kind, Table, required
+
+_RUN = required("run_id", "string", "run that wrote the row")
+
+
+def _ledger(name: str, comment: str, columns: tuple[Column, ...], key: tuple[str, ...]) -> Table:
+    return Table("ops", name, Kind.LEDGER, "every job", comment, columns, key)
+
+
+RUNS = _ledger(
+    "runs",
+    "One row per finished run of a job, succeeded or failed",
+    (
+        _RUN,
+        required("job", "string", "file name in jobs/ without its ending"),
+        Column("interval_from", "date", "first day of the interval that the caller named"),
+        Column("interval_to", "date", "last day of that interval, included"),
+        Column("release_id", "string", "release that the run's snapshots belong to"),
+        required("code_version", "string", "version of the salience package"),
+        required("settings_hash", "string", "SHA-256 over the settings in force (they hold no secrets)"),
+        required("key_ids", "map<string,string>", "platform -> first 16 hex digits of a hash of its pseudonym key"),
+        required("inputs", "map<string,bigint>", "table -> Delta version that was read"),
+        required("outputs", "map<string,bigint>", "table -> Delta version that was written"),
+        required("models", "map<string,struct<path:string,hash:string>>", "model -> where and what was saved"),
+        required("rows_out", "map<string,bigint>", "table -> rows written"),
+        required("status", "string", "succeeded or failed"),
+        Column("error", "string", "the error's one line, for a failed run"),
+        required("started_at", "timestamp", "UTC"),
+        required("ended_at", "timestamp", "UTC"),
+    ),
+    ("run_id",),
+)
+
+AUDITS = _ledger(
+    "audits",
+    "One row per audit that was made",
+    (
+        _RUN,
+        required("table_name", "string", "table that was audited"),
+        required("rule", "string", "what was checked"),
+        Column("place", "string", "delivery, day or release that was checked"),
+        required("observed", "double", "what was found"),
+        required("threshold", "double", "the most that passes"),
+        required("passed", "boolean", "whether observed <= threshold"),
+        required("audited_at", "timestamp", "UTC"),
+    ),
+    ("run_id", "table_name", "rule", "place"),
+)
+
+DELIVERIES = _ledger(
+    "deliveries",
+    "One row each time a delivery was looked at",
+    (
+        _RUN,
+        required("platform", "string", "platform as named in conf/sources"),
+        required("dataset", "string", "interactions, contents, users"),
+        required("delivery_date", "date", "day named by the folder"),
+        required("state", "string", "taken, incomplete (no completeness signal yet) or refused"),
+        required("files", "int", "data files found"),
+        required("bytes", "bigint", "their size in bytes"),
+        required("manifest_hash", "string", "SHA-256 over the files' names, sizes and modification times"),
+        Column("rows", "bigint", "rows taken into bronze"),
+        Column("problem", "string", "why it was not taken"),
+        required("seen_at", "timestamp", "UTC"),
+    ),
+    ("run_id", "platform", "dataset", "delivery_date"),
+)
+
+OPENED_RELEASES = _ledger(
+    "opened_releases",
+    "Release ids that are taken, published or not",
+    (
+        required("release_id", "string", "as-of date and generation, like 2026-11-01.2"),
+        required("as_of_date", "date", "last day that the release's snapshots look at"),
+        required("generation", "int", "from 1 for each as-of date"),
+        _RUN,
+        required("opened_at", "timestamp", "UTC"),
+    ),
+    ("release_id",),
+)
+
+RELEASES = _ledger(
+    "releases",
+    "What readers see: the row with the largest release_seq names every snapshot and model in force",
+    (
+        required("release_seq", "bigint", "from 1, without gaps"),
+        required("release_id", "string", "release that the row publishes, or returns to"),
+        required("tables", "map<string,string>", "snapshot table -> release_id whose rows are in force"),
+        required("models", "map<string,struct<path:string,hash:string>>", "model -> path and hash in force"),
+        required("inputs", "map<string,bigint>", "table -> Delta version that the release's jobs read"),
+        required("action", "string", "publish or rollback"),
+        _RUN,
+        required("published_at", "timestamp", "UTC"),
+    ),
+    ("release_seq",),
+)

@@ -1,0 +1,67 @@
+"""Gold profiles: what is known of each person and each content as of a day."""
+
+from salience.tables.contract import Column, Kind, Table, required
+from salience.tables.shared import CONTENT, PLATFORM, RELEASE, USER
+
+USER_PROFILES = Table(
+    layer="gold",
+    name="user_profiles",
+    kind=Kind.SNAPSHOT,
+    made_by="build_profiles",
+    comment="One row per person with at least one interaction in the profile window",
+    columns=(
+        RELEASE,
+        PLATFORM,
+        USER,
+        required("recency_days", "int", "days from the last interaction to the as-of day; 0 for the same day"),
+        required("frequency", "int", "days with at least one interaction in the window"),
+        Column("monetary", "decimal(22,4)", "sum of purchase values in the window, in the source's currency"),
+        required("watch_time_s", "double", "dwell and watch time in the window, seconds"),
+        required("active_hours", "array<double>", "share of interactions per local hour 0..23; sums to 1"),
+        required(
+            "active_weekdays", "array<double>", "share of interactions per local weekday, Monday first; sums to 1"
+        ),
+        required(
+            "interest_tags",
+            "array<struct<tag:string,weight:double>>",
+            "tags of engaged contents, weighted by action and age, strongest first; weights sum to 1",
+        ),
+        required("favourite_creators", "array<string>", "creators engaged with most, strongest first (at most 5)"),
+        required("lifecycle_status", "string", "new, active, dormant (settings: profiles.dormant_after_days)"),
+    ),
+    key=("platform", "user_id"),
+    partitions=("release_id",),
+    checks={
+        "recency_not_negative": "recency_days >= 0",
+        "hours_of_the_day": "size(active_hours) = 24",
+        "days_of_the_week": "size(active_weekdays) = 7",
+    },
+)
+
+CONTENT_PROFILES = Table(
+    layer="gold",
+    name="content_profiles",
+    kind=Kind.SNAPSHOT,
+    made_by="build_profiles",
+    comment="One row per content with at least one interaction in the profile window",
+    columns=(
+        RELEASE,
+        PLATFORM,
+        CONTENT,
+        required("actions", "map<string,bigint>", "events per action in the window; absent for none"),
+        required("impressions", "bigint", "impressions in the window"),
+        required("reach", "bigint", "people with an impression in the window"),
+        required("engagers", "bigint", "people with a positive action in the window"),
+        required("engaged_reach", "bigint", "people with an impression and a positive action in the window"),
+        Column("engagement_rate_by_reach", "double", "engaged_reach / reach; null without reach"),
+        Column("engagement_rate_by_reach_ci_low", "double", "lower end of its 95 % Wilson interval"),
+        Column("engagement_rate_by_reach_ci_high", "double", "upper end of its 95 % Wilson interval"),
+        required("watch_time_s", "double", "dwell and watch time in the window, seconds"),
+        Column("completion_rate_by_plays", "double", "plays watched to at least 95 % / plays with a known length"),
+        Column("tags", "array<string>", "tags of the content's version on the as-of day"),
+        Column("freshness_days", "double", "days from publication to the end of the as-of day"),
+    ),
+    key=("platform", "content_id"),
+    partitions=("release_id",),
+    checks={"engaged_within_reach": "engaged_reach <= reach"},
+)

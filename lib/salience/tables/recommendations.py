@@ -1,0 +1,100 @@
+"""Gold recommendations: candidates, the final lists, and how good the recommenders are."""
+
+from salience.tables.contract import Column, Kind, Table, required
+from salience.tables.shared import CI_HIGH, CI_LOW, CONTENT, PLATFORM, RELEASE, USER, one_of
+
+SOURCES = ("als", "similarity", "ease", "svd", "blend", "tags", "segment_popular", "trending", "explore")
+"""Where a recommendation can come from."""
+
+_SCORE = required("score", "double", "the source's own score; comparable within a source only")
+_SOURCE = required("source", "string", "what proposed the content: " + ", ".join(SOURCES))
+_BECAUSE = Column(
+    "because",
+    "array<struct<content_id:string,contribution:double,share:double>>",
+    "the person's own contents that raised the score most; share is of the positive contributions; null for sources "
+    "that are not personal",
+)
+
+CANDIDATES = Table(
+    layer="gold",
+    name="recommendation_candidates",
+    kind=Kind.SNAPSHOT,
+    made_by="find_candidates",
+    comment="Contents worth ranking for each person: available, and not seen by them before",
+    columns=(RELEASE, PLATFORM, USER, CONTENT, _SCORE, _SOURCE, _BECAUSE),
+    key=("platform", "user_id", "content_id"),
+    partitions=("release_id",),
+    checks={"known_source": one_of("source", SOURCES)},
+)
+
+RECOMMENDATIONS = Table(
+    layer="gold",
+    name="recommendations",
+    kind=Kind.SNAPSHOT,
+    made_by="recommend",
+    comment="Exactly k contents for each person, best first (or a row in recommendation_shortfalls)",
+    columns=(
+        RELEASE,
+        PLATFORM,
+        USER,
+        required("rank", "int", "place in the person's list, from 1"),
+        CONTENT,
+        _SCORE,
+        Column("p_engage_24h", "double", "predicted probability of a positive action within 24 h of being shown"),
+        _SOURCE,
+        required("reason", "string", "why the content is here, for a person to read"),
+        _BECAUSE,
+        Column("propensity", "double", "probability with which the content was chosen for its slot; 1 if by rank"),
+    ),
+    key=("platform", "user_id", "rank"),
+    partitions=("release_id",),
+    checks={
+        "known_source": one_of("source", SOURCES),
+        "rank_from_one": "rank >= 1",
+        "is_a_probability": "p_engage_24h BETWEEN 0 AND 1",
+    },
+)
+
+SHORTFALLS = Table(
+    layer="gold",
+    name="recommendation_shortfalls",
+    kind=Kind.SNAPSHOT,
+    made_by="recommend",
+    comment="People whose list is shorter than k, and why",
+    columns=(
+        RELEASE,
+        PLATFORM,
+        USER,
+        required("missing", "int", "how many of the k contents are missing"),
+        required("reason", "string", "catalogue_exhausted: the person has seen all else that is available"),
+    ),
+    key=("platform", "user_id"),
+    partitions=("release_id",),
+    checks={"something_missing": "missing >= 1"},
+    may_be_empty=True,
+)
+
+EVALUATION = Table(
+    layer="gold",
+    name="recommender_evaluation",
+    kind=Kind.SNAPSHOT,
+    made_by="train_recommender",
+    comment="Ranking quality of each recommender by the time protocol, beside its baselines",
+    columns=(
+        RELEASE,
+        PLATFORM,
+        required("model", "string", "als, popularity_all_time, popularity_<h>d, or a paired difference 'a - b'"),
+        required("settings", "string", "the model's settings as JSON"),
+        required("protocol", "string", "how the figure was obtained, with its cut times"),
+        required("segment", "string", "name=value, or all"),
+        required("metric", "string", "ndcg, recall, ..."),
+        required("k", "int", "length of the ranked list"),
+        required("value", "double", "mean over users"),
+        CI_LOW,
+        CI_HIGH,
+        required("users", "bigint", "users that the mean is over"),
+        required("is_published", "boolean", "true for the configuration that this release recommends with"),
+    ),
+    key=("platform", "model", "settings", "protocol", "segment", "metric", "k"),
+    partitions=("release_id",),
+)

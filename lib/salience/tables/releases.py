@@ -1,0 +1,231 @@
+"""Releases: which snapshots and models readers see.
+
+A job writes its snapshot under the release's id, where no reader looks. Publishing appends one row to ops.releases; the
+row with the largest release_seq names everything in force. Appending is compare-and-set on release_seq, so of two
+runs that publish at once the second sees the first one's row and builds on it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from delta.exceptions import DeltaConcurrentModificationException
+from pyspark.sql import Row
+from pyspark.sql import functions as F
+
+from salience.errors import ConflictError, InputError
+from salience.tables import catalog, ops
+from salience.tables.contract import Kind, Table
+from salience.tables.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """Where a model lies and the SHA-256 over its files."""
+
+    path: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class ReleaseRow:
+    """One row of ops.releases: what readers see while it is the newest."""
+
+    release_seq: int
+    release_id: str
+    tables: Mapping[str, str]
+    models: Mapping[str, SavedModel]
+    inputs: Mapping[str, int]
+    action: str
+
+
+def open_release(warehouse: Warehouse, as_of: date, attempts: int) -> str:
+    """Reserve the next generation of the as-of date and return its release_id, like `2026-11-01.2`.
+
+    Raises:
+        ConflictError: other runs kept reserving at the same time.
+    """
+
+    def next_row() -> dict[str, Any]:
+        taken = warehouse.read(ops.OPENED_RELEASES).where(F.col("as_of_date") == F.lit(as_of))
+        generation = (taken.agg(F.max("generation")).head()[0] or 0) + 1  # type: ignore[index]
+        return {
+            "release_id": f"{as_of.isoformat()}.{generation}",
+            "as_of_date": as_of,
+            "generation": generation,
+            "run_id": warehouse.run_id,
+            "opened_at": datetime.now(UTC),
+        }
+
+    return str(_compare_and_set(warehouse, ops.OPENED_RELEASES, "release_id", next_row, attempts)["release_id"])
+
+
+def newest(warehouse: Warehouse) -> ReleaseRow | None:
+    """Return the row in force, or None while nothing was published."""
+    if not warehouse.exists(ops.RELEASES):
+        return None
+    row = warehouse.read(ops.RELEASES).orderBy(F.col("release_seq").desc()).head()
+    return _release_row(row) if row else None
+
+
+def produced(warehouse: Warehouse, release_id: str) -> tuple[dict[str, str], dict[str, SavedModel], dict[str, int]]:
+    """Return what the release's successful runs made: snapshot table -> release_id, models, and inputs read."""
+    tables: dict[str, str] = {}
+    models: dict[str, SavedModel] = {}
+    inputs: dict[str, int] = {}
+    if warehouse.exists(ops.RUNS):
+        runs = warehouse.read(ops.RUNS).where((F.col("release_id") == release_id) & (F.col("status") == "succeeded"))
+        for run in runs.orderBy("ended_at").collect():
+            tables |= {name: release_id for name in run["outputs"] if catalog.by_name(name).kind is Kind.SNAPSHOT}
+            models |= {name: SavedModel(m["path"], m["hash"]) for name, m in run["models"].items()}
+            inputs |= run["inputs"]
+    return tables, models, inputs
+
+
+def resolve(warehouse: Warehouse, table: Table, release_id: str) -> str:
+    """Return the release whose rows of a snapshot table a job of `release_id` should read.
+
+    It is the release itself where one of its runs wrote the table, else the one that the newest row names.
+
+    Raises:
+        InputError: neither has the table.
+    """
+    own = produced(warehouse, release_id)[0]
+    in_force = newest(warehouse)
+    found = own.get(str(table)) or (in_force.tables.get(str(table)) if in_force else None)
+    if found is None:
+        raise InputError(
+            f"{table}: release {release_id} has no rows yet and none is published; "
+            f"run jobs/{table.made_by}.py --release {release_id} first"
+        )
+    return found
+
+
+def resolve_model(warehouse: Warehouse, name: str, release_id: str, made_by: str) -> SavedModel:
+    """Return the model that a job of `release_id` should load: the release's own, else the one in force.
+
+    Raises:
+        InputError: there is neither.
+    """
+    own = produced(warehouse, release_id)[1]
+    in_force = newest(warehouse)
+    found = own.get(name) or (in_force.models.get(name) if in_force else None)
+    if found is None:
+        raise InputError(
+            f"model {name}: release {release_id} has none yet and none is published; "
+            f"run jobs/{made_by}.py --release {release_id} first"
+        )
+    return found
+
+
+def require_unpublished(warehouse: Warehouse, release_id: str) -> None:
+    """Check that a release may still be written to.
+
+    Raises:
+        InputError: it was published, or never opened.
+    """
+    opened = (
+        warehouse.exists(ops.OPENED_RELEASES)
+        and not warehouse.read(ops.OPENED_RELEASES).where(F.col("release_id") == release_id).isEmpty()
+    )
+    if not opened:
+        raise InputError(f"release {release_id} was never opened; jobs/open_release.py reserves and prints an id")
+    published = (
+        warehouse.exists(ops.RELEASES)
+        and not warehouse.read(ops.RELEASES).where(F.col("release_id") == release_id).isEmpty()
+    )
+    if published:
+        raise InputError(f"release {release_id} is published and is never written again; open a new one")
+
+
+def publish(warehouse: Warehouse, release_id: str, attempts: int) -> ReleaseRow:
+    """Append the row that makes a release's tables and models visible, and return it.
+
+    Tables and models that the release did not make are carried forward from the row in force.
+
+    Raises:
+        InputError: the release has made nothing.
+        ConflictError: other runs kept publishing at the same time.
+    """
+    tables, models, inputs = produced(warehouse, release_id)
+    if not tables and not models:
+        raise InputError(f"release {release_id} holds no snapshot; run jobs with --release {release_id} first")
+
+    def next_row() -> dict[str, Any]:
+        before = newest(warehouse)
+        return {
+            "release_seq": before.release_seq + 1 if before else 1,
+            "release_id": release_id,
+            "tables": (dict(before.tables) if before else {}) | tables,
+            "models": _as_rows((dict(before.models) if before else {}) | models),
+            "inputs": inputs,
+            "action": "publish",
+            "run_id": warehouse.run_id,
+            "published_at": datetime.now(UTC),
+        }
+
+    return _release_row(_compare_and_set(warehouse, ops.RELEASES, "release_seq", next_row, attempts))
+
+
+def roll_back(warehouse: Warehouse, release_seq: int, attempts: int) -> ReleaseRow:
+    """Append a row that puts what row `release_seq` named in force again, and return it.
+
+    Raises:
+        InputError: there is no such row.
+        ConflictError: other runs kept publishing at the same time.
+    """
+    rows = warehouse.read(ops.RELEASES).where(F.col("release_seq") == release_seq).collect()
+    if not rows:
+        raise InputError(f"there is no release_seq {release_seq} in ops.releases; jobs/query_tables.py lists them")
+    earlier = _release_row(rows[0])
+
+    def next_row() -> dict[str, Any]:
+        before = newest(warehouse)
+        assert before is not None
+        return {
+            "release_seq": before.release_seq + 1,
+            "release_id": earlier.release_id,
+            "tables": dict(earlier.tables),
+            "models": _as_rows(earlier.models),
+            "inputs": dict(earlier.inputs),
+            "action": "rollback",
+            "run_id": warehouse.run_id,
+            "published_at": datetime.now(UTC),
+        }
+
+    return _release_row(_compare_and_set(warehouse, ops.RELEASES, "release_seq", next_row, attempts))
+
+
+def _compare_and_set(
+    warehouse: Warehouse, ledger: Table, key: str, next_row: Callable[[], dict[str, Any]], attempts: int
+) -> dict[str, Any]:
+    """Insert `next_row()` unless its key is taken; when it is, or another commit came between, read and try again."""
+    warehouse.ensure(ledger)
+    for _ in range(attempts):
+        row = next_row()
+        target = warehouse.ensure(ledger).alias("ledger")
+        source = warehouse.frame(ledger, [row]).alias("new")
+        try:
+            target.merge(source, f"ledger.{key} = new.{key}").whenNotMatchedInsertAll().execute()
+        except DeltaConcurrentModificationException:
+            continue
+        winner = warehouse.read(ledger).where(F.col(key) == row[key]).head()
+        if winner is not None and winner["run_id"] == row["run_id"]:
+            return row
+    raise ConflictError(f"{ledger}: {attempts} attempts met other runs each time; run it again")
+
+
+def _release_row(row: Row | Mapping[str, Any]) -> ReleaseRow:
+    return ReleaseRow(
+        release_seq=row["release_seq"],
+        release_id=row["release_id"],
+        tables=row["tables"],
+        models={name: SavedModel(model["path"], model["hash"]) for name, model in row["models"].items()},
+        inputs=row["inputs"],
+        action=row["action"],
+    )
+
+
+def _as_rows(models: Mapping[str, SavedModel]) -> dict[str, dict[str, str]]:
+    return {name: {"path": model.path, "hash": model.hash} for name, model in models.items()}

@@ -1,0 +1,193 @@
+"""Reads and writes Delta tables by their contract."""
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from delta.tables import DeltaTable
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from salience.errors import ContractError, InputError
+from salience.tables.contract import Kind, Table
+
+PROPERTIES = {
+    # Reader version 1 is what delta-rs, DuckDB, Trino and Polars all read.
+    "delta.minReaderVersion": "1",
+    "delta.enableDeletionVectors": "false",
+    # Minima and maxima in the log would hold ids that an erasure must remove.
+    "delta.dataSkippingNumIndexedCols": "0",
+}
+LEDGER_PROPERTIES = {"delta.isolationLevel": "Serializable"}
+
+PartitionValue = str | date
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One write that happened: the Delta version that it made and the rows that it wrote."""
+
+    version: int
+    rows: int
+
+
+class Warehouse:
+    """The tables below one folder."""
+
+    def __init__(self, spark: SparkSession, root: str, run_id: str = "") -> None:
+        self.spark = spark
+        self.root = root.rstrip("/")
+        self.run_id = run_id
+        self._checked: set[str] = set()
+
+    def path(self, table: Table) -> str:
+        """Return the folder of a table."""
+        return f"{self.root}/{table.layer}/{table.name}"
+
+    def exists(self, table: Table) -> bool:
+        """Return whether the table was ever written."""
+        return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
+
+    def read(self, table: Table) -> DataFrame:
+        """Return the whole table, columns in contract order.
+
+        Raises:
+            InputError: the table does not exist yet.
+            ContractError: it exists with another schema.
+        """
+        if not self.exists(table):
+            raise InputError(f"{table}: no such table in {self.root}; run jobs/{table.made_by}.py first")
+        frame = self.spark.read.format("delta").load(self.path(table))
+        if str(table) not in self._checked:
+            _require_same(table, frame.schema, "the stored table", "it was written by another version of salience")
+            self._checked.add(str(table))
+        return frame.select([column.name for column in table.columns])
+
+    def version(self, table: Table) -> int:
+        """Return the newest Delta version of an existing table."""
+        return int(DeltaTable.forPath(self.spark, self.path(table)).history(1).head()["version"])  # type: ignore[index]
+
+    def replace(
+        self,
+        table: Table,
+        frame: DataFrame,
+        where: Mapping[str, Sequence[PartitionValue]],
+        note: Mapping[str, Any] | None = None,
+    ) -> Commit:
+        """Replace exactly the partitions named by `where` with `frame`, in one commit.
+
+        Args:
+            table: a table that is not a ledger.
+            frame: the new rows; all of them lie in the named partitions.
+            where: partition column -> its values; partitions without new rows end empty.
+            note: what the commit's metadata should say beside the run.
+
+        Raises:
+            ContractError: the frame's columns or types differ from the contract; every difference is listed.
+        """
+        if table.kind is Kind.LEDGER:
+            raise ContractError(f"{table}: ledgers are only appended to")
+        condition = " AND ".join(
+            f"{column} IN ({', '.join(_literal(value) for value in sorted(set(values)))})"
+            for column, values in where.items()
+        )
+        return self._write(table, frame, note, mode="overwrite", options={"replaceWhere": condition})
+
+    def append(self, table: Table, frame: DataFrame, note: Mapping[str, Any] | None = None) -> Commit:
+        """Append rows to a ledger.
+
+        Raises:
+            ContractError: the frame's columns or types differ from the contract, or the table is no ledger.
+        """
+        if table.kind is not Kind.LEDGER:
+            raise ContractError(f"{table}: only ledgers are appended to; replace its partitions instead")
+        return self._write(table, frame, note, mode="append", options={})
+
+    def append_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append a few rows, given as mappings by column name, to a ledger."""
+        if rows:
+            self.append(table, self.frame(table, rows))
+
+    def frame(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> DataFrame:
+        """Return a few rows as a frame of the table's schema."""
+        names = [column.name for column in table.columns]
+        return self.spark.createDataFrame([tuple(row.get(name) for name in names) for row in rows], table.schema)
+
+    def ensure(self, table: Table) -> DeltaTable:
+        """Create the table if it is missing: columns, comments, partitions, constraints, all in one commit."""
+        create = DeltaTable.createIfNotExists(self.spark).location(self.path(table)).comment(table.comment)
+        create = create.addColumns(table.schema).partitionedBy(*table.partitions)
+        properties = PROPERTIES | (LEDGER_PROPERTIES if table.kind is Kind.LEDGER else {})
+        properties |= {f"delta.constraints.{name}": condition for name, condition in table.checks.items()}
+        for key, value in properties.items():
+            create = create.property(key, value)
+        return create.execute()
+
+    def notes(self, table: Table, limit: int = 100) -> list[tuple[int, dict[str, Any], int]]:
+        """Return (version, metadata, rows written) of the newest commits, newest first."""
+        history = DeltaTable.forPath(self.spark, self.path(table)).history(limit)
+        rows = history.select("version", "userMetadata", F.col("operationMetrics")["numOutputRows"].alias("rows"))
+        return [(int(r["version"]), json.loads(r["userMetadata"] or "{}"), int(r["rows"] or 0)) for r in rows.collect()]
+
+    def _write(
+        self, table: Table, frame: DataFrame, note: Mapping[str, Any] | None, mode: str, options: Mapping[str, str]
+    ) -> Commit:
+        conformed = conform(table, frame)
+        if not self.exists(table):
+            self.ensure(table)
+        write_id = uuid.uuid4().hex
+        metadata = json.dumps({"run_id": self.run_id, "write_id": write_id, **(note or {})}, default=str)
+        writer = conformed.write.format("delta").mode(mode).options(**options).option("userMetadata", metadata)
+        if table.partitions:
+            # One sorted-out shuffle instead of a small file per task and partition.
+            writer = writer.option("optimizeWrite", "true")
+        writer.save(self.path(table))
+        # Another writer may have committed since: ours is the commit that carries our mark.
+        ours = next(entry for entry in self.notes(table) if entry[1].get("write_id") == write_id)
+        return Commit(version=ours[0], rows=ours[2])
+
+
+def conform(table: Table, frame: DataFrame) -> DataFrame:
+    """Return the frame with the contract's columns in the contract's order.
+
+    Raises:
+        ContractError: a column is missing, unexpected or of another type; every difference is listed.
+    """
+    _require_same(table, frame.schema, "the frame to write", "change the contract or the frame")
+    return frame.select([F.col(column.name) for column in table.columns])
+
+
+def is_in(column: str, values: Sequence[PartitionValue]) -> SparkColumn:
+    """Return the condition that `column` holds one of `values`; false for none."""
+    return F.col(column).isin(list(values)) if values else F.lit(False)
+
+
+def _require_same(table: Table, found: T.StructType, what: str, remedy: str) -> None:
+    expected = {field.name: _plain(field.dataType) for field in table.schema}
+    actual = {field.name: _plain(field.dataType) for field in found}
+    differences = [f"{name} is missing" for name in expected if name not in actual]
+    differences += [f"{name} is not in the contract" for name in actual if name not in expected]
+    differences += [
+        f"{name} is {actual[name]} instead of {expected[name]}"
+        for name in expected
+        if name in actual and actual[name] != expected[name]
+    ]
+    if differences:
+        raise ContractError(f"{table}: {what} differs from the contract ({remedy}): {'; '.join(differences)}")
+
+
+def _plain(data_type: T.DataType) -> str:
+    """Return the type without nullability, which Delta enforces by itself."""
+    return data_type.simpleString()
+
+
+def _literal(value: PartitionValue) -> str:
+    if isinstance(value, date):
+        return f"DATE'{value.isoformat()}'"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

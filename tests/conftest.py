@@ -1,0 +1,36 @@
+"""One cheap Spark session for all tests, with real Delta Lake."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from salience.session import read_properties
+from salience.settings import Settings, load_settings
+from salience.tables.warehouse import Warehouse
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    builder = SparkSession.builder.appName("salience tests")
+    for key, value in read_properties(CONF / "spark" / "local.conf").items():
+        builder = builder.config(key, value.replace("conf/", f"{CONF}/"))
+    builder = builder.config("spark.sql.shuffle.partitions", "2")
+    builder = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("spark-warehouse")))
+    session = builder.getOrCreate()
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    overrides = [f"logs={tmp_path / 'logs'}", f"warehouse={tmp_path / 'warehouse'}"]
+    return load_settings(CONF, "local", {}, overrides)
+
+
+@pytest.fixture
+def warehouse(spark: SparkSession, settings: Settings) -> Warehouse:
+    return Warehouse(spark, settings.warehouse, run_id="test")
