@@ -27,7 +27,11 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    overrides = [f"logs={tmp_path / 'logs'}", f"warehouse={tmp_path / 'warehouse'}"]
+    overrides = [
+        f"logs={tmp_path / 'logs'}",
+        f"warehouse={tmp_path / 'warehouse'}",
+        f"simulate.truth={tmp_path / 'truth'}",
+    ]
     return load_settings(CONF, "local", {}, overrides)
 
 

@@ -132,12 +132,14 @@ class ReleaseSettings(_Group):
 class SimulationSettings(_Group):
     """Size and shape of simulated logs, per platform."""
 
+    truth: str
+    """Folder for what the simulator planted, a path or a Hadoop URL."""
     users: int = Field(ge=1)
     contents: int = Field(ge=1)
     days: int = Field(ge=1)
     events: int = Field(ge=1)
     """Wanted number of rows of the interaction logs of both platforms together, roughly."""
-    topics: int = Field(ge=2)
+    topics: int = Field(ge=2, le=24)
     seed: int
     partitions: int = Field(ge=1)
     """Spark partitions that the work is split into; the rows do not depend on it."""
