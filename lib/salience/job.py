@@ -113,7 +113,7 @@ class Job:
     def write_snapshot(self, table: Table, frame: DataFrame) -> None:
         """Write a snapshot under this run's release."""
         stamped = frame.withColumn("release_id", F.lit(self.release))
-        self._note(table, self.warehouse.replace(table, stamped, {"release_id": [self.release]}))
+        self.note(table, self.warehouse.replace(table, stamped, {"release_id": [self.release]}))
 
     def write_partitions(
         self,
@@ -124,7 +124,7 @@ class Job:
     ) -> Commit:
         """Replace the partitions of a day table or dimension that `where` names."""
         commit = self.warehouse.replace(table, frame, where, note)
-        self._note(table, commit)
+        self.note(table, commit)
         return commit
 
     def add_model(self, name: str, saved: releases.SavedModel) -> None:
@@ -139,7 +139,8 @@ class Job:
         """Tell what the job is doing now."""
         self.progress.say(text)
 
-    def _note(self, table: Table, commit: Commit) -> None:
+    def note(self, table: Table, commit: Commit) -> None:
+        """Note a commit for this run's row in ops.runs."""
         before = self.outputs.get(str(table))
         self.outputs[str(table)] = Commit(commit.version, commit.rows + (before.rows if before else 0))
 

@@ -40,7 +40,8 @@ def required(name: str, type_: str, comment: str) -> Column:
 class Table:
     """The contract of one table.
 
-    `key` is unique among the rows a reader sees; `checks` are SQL conditions that Delta enforces on every write.
+    `key` is unique among the rows a reader sees; `checks` are SQL conditions that Delta enforces on every write
+    (null passes, as in SQL).
     `made_by` names the job that fills the table, for messages.
     """
 

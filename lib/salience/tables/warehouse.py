@@ -123,7 +123,8 @@ class Warehouse:
         create = DeltaTable.createIfNotExists(self.spark).location(self.path(table)).comment(table.comment)
         create = create.addColumns(table.schema).partitionedBy(*table.partitions)
         properties = PROPERTIES | (LEDGER_PROPERTIES if table.kind is Kind.LEDGER else {})
-        properties |= {f"delta.constraints.{name}": condition for name, condition in table.checks.items()}
+        # Delta refuses a row whose condition is null; in SQL, and in a contract, such a row passes.
+        properties |= {f"delta.constraints.{name}": f"coalesce({sql}, true)" for name, sql in table.checks.items()}
         for key, value in properties.items():
             create = create.property(key, value)
         return create.execute()
@@ -147,9 +148,11 @@ class Warehouse:
             # One sorted-out shuffle instead of a small file per task and partition.
             writer = writer.option("optimizeWrite", "true")
         writer.save(self.path(table))
-        # Another writer may have committed since: ours is the commit that carries our mark.
-        ours = next(entry for entry in self.notes(table) if entry[1].get("write_id") == write_id)
-        return Commit(version=ours[0], rows=ours[2])
+        # Another writer may have committed since: ours is the commit that carries our mark. Delta makes none where
+        # there was nothing to write and nothing to remove.
+        notes = self.notes(table)
+        ours = next((entry for entry in notes if entry[1].get("write_id") == write_id), None)
+        return Commit(version=ours[0], rows=ours[2]) if ours else Commit(version=notes[0][0], rows=0)
 
 
 def conform(table: Table, frame: DataFrame) -> DataFrame:

@@ -1,0 +1,11 @@
+"""Reserve the next release id of an as-of date and print it, for the jobs that will fill it."""
+
+from salience.job import Job, run_job
+
+
+def main(job: Job) -> None:
+    job.progress.print(job.release)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main))

@@ -1,0 +1,20 @@
+"""Put in force again what an earlier row of ops.releases named, by appending a row that says so."""
+
+from argparse import ArgumentParser
+
+from salience.job import Job, run_job
+from salience.tables import releases
+
+
+def main(job: Job) -> None:
+    attempts = job.settings.release.publish_attempts
+    row = releases.roll_back(job.warehouse, job.arguments.to_seq, attempts)
+    job.say(f"release_seq {row.release_seq} puts {row.release_id} in force again")
+
+
+def extra(parser: ArgumentParser) -> None:
+    parser.add_argument("--to-seq", type=int, required=True, metavar="N", help="release_seq to return to")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main, interval=False, extra=extra))

@@ -1,0 +1,87 @@
+"""Finds deliveries, `<logs>/<platform>/<dataset>/<partition>=YYYY-MM-DD/`, and tells which can be taken."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+from pyspark.sql import types as T
+
+from salience.sources import files
+from salience.sources.files import FileEntry
+from salience.sources.mapping import Dataset, SourceMapping
+
+SUCCESS = "_SUCCESS"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One day's folder of one dataset: what lies in it, and what is wrong with it, if anything."""
+
+    platform: str
+    dataset: Dataset
+    day: date
+    path: str
+    files: tuple[FileEntry, ...]
+    is_complete: bool
+    schema: T.StructType | None = None
+    problem: str | None = None
+
+    @property
+    def state(self) -> str:
+        """The state for ops.deliveries: taken, incomplete or refused."""
+        if not self.is_complete:
+            return "incomplete"
+        return "refused" if self.problem else "taken"
+
+    @property
+    def manifest_hash(self) -> str:
+        """SHA-256 over the files' names, sizes and modification times."""
+        lines = "\n".join(f"{f.name} {f.size} {f.modified_ms}" for f in self.files)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def refused(self, problem: str) -> "Delivery":
+        """Return the delivery with what is wrong with it."""
+        return replace(self, problem=problem)
+
+
+def find_deliveries(
+    spark: SparkSession, logs: str, mapping: SourceMapping, dataset: Dataset, days: Sequence[date]
+) -> list[Delivery]:
+    """Return the deliveries of one dataset on these days, each looked into; days without a folder are left out."""
+    folder = f"{logs.rstrip('/')}/{mapping.platform}/{dataset}"
+    present = set(files.list_folders(spark, folder))
+    found = []
+    for day in days:
+        name = f"{mapping.partition}={day.isoformat()}"
+        if name in present:
+            entries = files.list_files(spark, f"{folder}/{name}")
+            data = tuple(entry for entry in entries if not entry.name.startswith(("_", ".")))
+            complete = any(entry.name == SUCCESS for entry in entries)
+            delivery = Delivery(mapping.platform, dataset, day, f"{folder}/{name}", data, complete)
+            found.append(_look_into(spark, delivery) if complete else delivery)
+    return found
+
+
+def delivered_days(spark: SparkSession, logs: str, mapping: SourceMapping, dataset: Dataset) -> list[str]:
+    """Return every day that has a folder, as ISO text, sorted."""
+    names = files.list_folders(spark, f"{logs.rstrip('/')}/{mapping.platform}/{dataset}")
+    prefix = f"{mapping.partition}="
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+
+def _look_into(spark: SparkSession, delivery: Delivery) -> Delivery:
+    """Check every file and read the schema. Spark itself would skip an empty file without a word."""
+    for entry in delivery.files:
+        if not files.is_parquet(spark, entry):
+            what = "is empty (0 bytes)" if entry.size == 0 else "is not a Parquet file"
+            return delivery.refused(f"{entry.name} {what}; deliver it again")
+    if not delivery.files:
+        # A complete delivery of nothing is a statement: the day has no rows (any more).
+        return delivery
+    try:
+        return replace(delivery, schema=spark.read.parquet(delivery.path).schema)
+    except PySparkException as error:
+        return delivery.refused(f"its schema cannot be read: {str(error).splitlines()[0]}")

@@ -1,0 +1,65 @@
+"""Lists folders and looks into files on any file system that Hadoop knows (local disk, HDFS, object stores)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+PARQUET_MAGIC = int.from_bytes(b"PAR1", "big")
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of a folder: name, path, size in bytes, modification time in milliseconds since 1970."""
+
+    name: str
+    path: str
+    size: int
+    modified_ms: int
+
+
+def exists(spark: SparkSession, path: str) -> bool:
+    """Return whether there is a file or folder at `path`."""
+    file_system, hadoop_path = _open(spark, path)
+    return bool(file_system.exists(hadoop_path))
+
+
+def list_folders(spark: SparkSession, path: str) -> list[str]:
+    """Return the sorted names of the folders in a folder; none if it does not exist."""
+    file_system, hadoop_path = _open(spark, path)
+    if not file_system.exists(hadoop_path):
+        return []
+    return sorted(str(s.getPath().getName()) for s in file_system.listStatus(hadoop_path) if s.isDirectory())
+
+
+def list_files(spark: SparkSession, path: str) -> list[FileEntry]:
+    """Return the files directly in a folder, sorted by name; none if it does not exist."""
+    file_system, hadoop_path = _open(spark, path)
+    if not file_system.exists(hadoop_path):
+        return []
+    found = [
+        FileEntry(str(s.getPath().getName()), str(s.getPath()), int(s.getLen()), int(s.getModificationTime()))
+        for s in file_system.listStatus(hadoop_path)
+        if s.isFile()
+    ]
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def is_parquet(spark: SparkSession, entry: FileEntry) -> bool:
+    """Return whether a file begins and ends as every Parquet file does."""
+    if entry.size < 12:
+        return False
+    file_system, hadoop_path = _open(spark, entry.path)
+    stream = file_system.open(hadoop_path)
+    try:
+        head = stream.readInt()
+        stream.seek(entry.size - 4)
+        return bool(head == PARQUET_MAGIC and stream.readInt() == PARQUET_MAGIC)
+    finally:
+        stream.close()
+
+
+def _open(spark: SparkSession, path: str) -> tuple[Any, Any]:
+    context = spark.sparkContext
+    hadoop_path = context._jvm.org.apache.hadoop.fs.Path(path)  # type: ignore[union-attr]
+    return hadoop_path.getFileSystem(context._jsc.hadoopConfiguration()), hadoop_path

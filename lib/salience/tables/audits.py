@@ -1,0 +1,89 @@
+"""Audits: what must hold before anything becomes visible, each recorded in ops.audits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from salience.errors import AuditError
+from salience.tables import ops
+from salience.tables.contract import Table
+from salience.tables.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One thing that was checked: it passes while `observed` is at most `threshold`."""
+
+    table: str
+    rule: str
+    place: str
+    observed: float
+    threshold: float = 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether what was found is within the threshold."""
+        return self.observed <= self.threshold
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.rule}: {self.observed:g} (at most {self.threshold:g}) in {self.place}"
+
+
+def enforce(warehouse: Warehouse, audits: Sequence[Audit]) -> None:
+    """Record the audits and stop if one failed.
+
+    Raises:
+        AuditError: at least one failed; each is listed with rule, amount and place.
+    """
+    rows = [
+        {
+            "run_id": warehouse.run_id,
+            "table_name": audit.table,
+            "rule": audit.rule,
+            "place": audit.place,
+            "observed": float(audit.observed),
+            "threshold": float(audit.threshold),
+            "passed": audit.passed,
+            "audited_at": datetime.now(UTC),
+        }
+        for audit in audits
+    ]
+    warehouse.append_rows(ops.AUDITS, rows)
+    failed = [str(audit) for audit in audits if not audit.passed]
+    if failed:
+        raise AuditError(f"nothing was published: {'; '.join(failed)}")
+
+
+def audit_snapshot(table: Table, rows: DataFrame, release_id: str) -> list[Audit]:
+    """Return the audits that every snapshot must pass: a unique key, and rows unless the contract allows none."""
+    counted = rows.groupBy(*table.key).count()
+    total, keys = counted.agg(F.coalesce(F.sum("count"), F.lit(0)), F.count("*")).head()  # type: ignore[misc]
+    audits = [Audit(str(table), f"rows beyond one per {', '.join(table.key)}", release_id, total - keys)]
+    if not table.may_be_empty:
+        audits.append(Audit(str(table), "is empty", release_id, int(total == 0)))
+    return audits
+
+
+def audit_full_lists(recommendations: DataFrame, shortfalls: DataFrame, release_id: str) -> list[Audit]:
+    """Return the audits of recommendation lists: ranks without gaps, and as many contents for everyone.
+
+    Args:
+        recommendations: the release's rows of gold.recommendations.
+        shortfalls: the release's rows of gold.recommendation_shortfalls, which count towards a person's list.
+        release_id: the release, for the messages.
+    """
+    person = ["platform", "user_id"]
+    lists = recommendations.groupBy(*person).agg(F.count("*").alias("length"), F.max("rank").alias("last"))
+    with_gaps = lists.where("length <> last").count()
+    whole = lists.join(shortfalls.select(*person, "missing"), on=person, how="full").select(
+        (F.coalesce("length", F.lit(0)) + F.coalesce("missing", F.lit(0))).alias("k")
+    )
+    lengths = whole.distinct().count()
+    table = "gold.recommendations"
+    return [
+        Audit(table, "lists with a gap in their ranks", release_id, with_gaps),
+        Audit(table, "list lengths (with shortfalls) beside the one k", release_id, max(lengths - 1, 0)),
+    ]

@@ -1,0 +1,172 @@
+import clean_interactions
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import functions as F
+
+from salience.job import run_job
+from salience.tables import bronze, ops, silver
+from tests.logs import deliver, feed_event
+
+
+@pytest.fixture
+def logs(settings):
+    from pathlib import Path
+
+    return Path(settings.logs)
+
+
+@pytest.fixture
+def clean(settings, spark):
+    def run(first: str, last: str | None = None, *more: str) -> int:
+        argv = ["--env", "local", "--from", first, "--to", last or first]
+        for key in ("logs", "warehouse"):
+            argv += ["--set", f"{key}={getattr(settings, key)}"]
+        return run_job(clean_interactions.main, [*argv, "--set", "platforms=[feed]", *more])
+
+    return run
+
+
+def accepted(warehouse):
+    rows = warehouse.read(silver.INTERACTIONS).select("event_id", F.col("delivery_date").cast("string"))
+    return sorted((row[0], row[1]) for row in rows.collect())
+
+
+def ledger(warehouse, *columns):
+    return [tuple(row) for row in warehouse.read(ops.DELIVERIES).orderBy("seen_at").select(*columns).collect()]
+
+
+def test_every_row_ends_accepted_rejected_or_excluded_with_its_reasons(logs, clean, warehouse, spark):
+    rows = [
+        feed_event(),
+        feed_event(),
+        feed_event(log_id="e2", uid=None, act="dance"),
+        feed_event(log_id="e3", ts="yesterday"),
+        feed_event(log_id="e4", ts="2026-11-04T10:00:00Z"),
+        feed_event(log_id="e5", ts="2026-10-30T10:00:00Z"),
+        feed_event(log_id="e6", post_id=None),
+        feed_event(log_id="e7", act="follow", post_id=None),
+    ]
+    deliver(logs, "2026-11-02", rows)
+    assert clean("2026-11-02", None, "--set", "clean.max_lateness_days=2") == 0
+    assert accepted(warehouse) == [("e1", "2026-11-02"), ("e7", "2026-11-02")]
+    reasons = warehouse.read(silver.REJECTED_EVENTS).select("event_id", "reasons").orderBy("event_id")
+    expected = spark.createDataFrame(
+        [
+            ("e2", ["missing_user_id", "unknown_action"]),
+            ("e3", ["missing_time"]),
+            ("e4", ["future_event"]),
+            ("e5", ["too_late"]),
+            ("e6", ["missing_content_id"]),
+        ],
+        "event_id string, reasons array<string>",
+    )
+    assert_df_equality(reasons, expected, ignore_nullable=True)
+    excluded = warehouse.read(silver.EXCLUDED_EVENTS).select("event_id", "reason", "winner_event_id").collect()
+    assert [tuple(row) for row in excluded] == [("e1", "duplicate", "e1")]
+    assert ledger(warehouse, "state", "emitted", "rejected", "excluded", "accepted") == [("taken", 8, 5, 1, 2)]
+    kept = warehouse.read(bronze.EVENTS).where("payload IS NOT NULL").select("payload").collect()
+    assert len(kept) == 5 and all('"author_uid":"u-zoe"' in row["payload"] for row in kept)
+
+
+def test_silver_holds_typed_values_and_pseudonyms_but_no_raw_id(logs, clean, warehouse):
+    deliver(logs, "2026-11-02", [feed_event()])
+    assert clean("2026-11-02") == 0
+    row = warehouse.read(silver.INTERACTIONS).head().asDict()
+    assert row["event_time"].isoformat() == "2026-11-02T02:00:00"
+    assert (row["utc_offset_min"], row["action"], row["position"], row["device"]) == (480, "like", 1, "phone")
+    assert len(row["user_id"]) == len(row["creator_id"]) == 64
+    assert "u-ann" not in str(row) and "u-zoe" not in str(row)
+
+
+def test_the_same_delivery_twice_and_a_corrected_one_leave_what_the_last_says(logs, clean, warehouse):
+    deliver(logs, "2026-11-02", [feed_event(), feed_event(log_id="e2", ts="2026-11-01T10:00:00Z")])
+    assert clean("2026-11-02") == 0
+    before = accepted(warehouse)
+    assert clean("2026-11-02") == 0
+    assert accepted(warehouse) == before == [("e1", "2026-11-02"), ("e2", "2026-11-02")]
+    deliver(logs, "2026-11-02", [feed_event(log_id="e3")])
+    assert clean("2026-11-02") == 0
+    assert accepted(warehouse) == [("e3", "2026-11-02")]
+
+
+def test_a_copy_in_a_later_delivery_loses_even_when_it_is_taken_first(logs, clean, warehouse):
+    deliver(logs, "2026-11-02", [feed_event()])
+    deliver(logs, "2026-11-03", [feed_event()])
+    assert clean("2026-11-03") == 0
+    assert accepted(warehouse) == [("e1", "2026-11-03")]
+    assert clean("2026-11-02") == 0
+    assert accepted(warehouse) == [("e1", "2026-11-02")]
+    excluded = warehouse.read(silver.EXCLUDED_EVENTS).select(F.col("delivery_date").cast("string")).collect()
+    assert [row[0] for row in excluded] == ["2026-11-03"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda folder: (folder / "part-1.parquet").write_text("a,b\n1,2\n" * 9), "part-1.parquet is not a Parquet file"),
+        (lambda folder: (folder / "part-1.parquet").touch(), "part-1.parquet is empty (0 bytes)"),
+    ],
+)
+def test_a_bad_file_refuses_its_delivery_and_the_others_proceed(logs, clean, warehouse, capsys, spoil, told):
+    deliver(logs, "2026-11-02", [feed_event()])
+    spoil(deliver(logs, "2026-11-03", [feed_event(log_id="e2", ts="2026-11-03T10:00:00Z")]))
+    assert clean("2026-11-02", "2026-11-03") == 2
+    error = capsys.readouterr().err
+    assert told in error and "feed/interactions/dt=2026-11-03" in error and "refused 1 of 2 deliveries (1 taken)" in error
+    assert accepted(warehouse) == [("e1", "2026-11-02")]
+    assert sorted(ledger(warehouse, "state")) == [("refused",), ("taken",)]
+
+
+def test_a_file_cut_in_the_middle_refuses_only_its_delivery(logs, clean, warehouse, capsys):
+    deliver(logs, "2026-11-02", [feed_event()])
+    bad = deliver(logs, "2026-11-03", [feed_event(log_id=f"x{n}", ts="2026-11-03T10:00:00Z") for n in range(2000)])
+    file = bad / "part-0.parquet"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:60] + bytes(len(whole) // 2) + whole[60 + len(whole) // 2 :])
+    assert clean("2026-11-02", "2026-11-03") == 2
+    assert "feed/interactions/dt=2026-11-03" in capsys.readouterr().err
+    assert accepted(warehouse) == [("e1", "2026-11-02")]
+
+
+def test_a_log_without_a_mapped_column_is_refused_with_the_mappings_key(logs, clean, capsys):
+    row = feed_event()
+    del row["post_id"]
+    deliver(logs, "2026-11-02", [row])
+    assert clean("2026-11-02") == 2
+    error = capsys.readouterr().err
+    assert "conf/sources/feed.yaml interactions.columns.content_id: column `post_id` is not in the log" in error
+
+
+def test_an_interval_without_deliveries_says_which_days_have_some(logs, clean, capsys):
+    deliver(logs, "2026-11-02", [feed_event()])
+    assert clean("2026-12-01") == 2
+    assert "no delivery from 2026-12-01 to 2026-12-01; there are deliveries from 2026-11-02" in capsys.readouterr().err
+
+
+def test_a_delivery_is_left_alone_until_it_is_complete(logs, clean, warehouse, capsys):
+    deliver(logs, "2026-11-02", [feed_event()], complete=False)
+    assert clean("2026-11-02") == 2
+    assert "complete once its folder holds _SUCCESS" in capsys.readouterr().err
+    assert not warehouse.exists(bronze.EVENTS)
+
+
+def test_an_emptied_delivery_takes_its_rows_back(logs, clean, warehouse):
+    deliver(logs, "2026-11-02", [feed_event()])
+    assert clean("2026-11-02") == 0
+    deliver(logs, "2026-11-02", [])
+    assert clean("2026-11-02") == 0
+    assert accepted(warehouse) == []
+
+
+def test_a_new_version_of_a_content_ends_the_one_before(logs, clean, warehouse):
+    content = {"post_id": "p1", "author_uid": "zoe", "topics": "a,b", "kind": "text", "lang": "en"}
+    content["posted_at"] = "2026-11-01T00:00:00Z"
+    deliver(logs, "2026-11-02", [content], dataset="contents")
+    deliver(logs, "2026-11-03", [content], dataset="contents")
+    deliver(logs, "2026-11-04", [content | {"topics": "c"}, content | {"post_id": None}], dataset="contents")
+    assert clean("2026-11-02", "2026-11-04") == 0
+    rows = warehouse.read(silver.CONTENTS).orderBy("valid_from").select("tags", "valid_from", "valid_to").collect()
+    assert [(row["tags"], str(row["valid_from"])[:10], str(row["valid_to"])[:10]) for row in rows] == [
+        (["a", "b"], "2026-11-02", "2026-11-04"),
+        (["c"], "2026-11-04", "None"),
+    ]
