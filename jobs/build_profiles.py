@@ -1,0 +1,30 @@
+"""Describe each person and each content as of the interval's last day: gold.user_profiles and gold.content_profiles."""
+
+from salience.job import Job, run_job
+from salience.profiles.contents import content_profiles
+from salience.profiles.people import user_profiles
+from salience.tables import profiles, silver
+
+
+def main(job: Job) -> None:
+    settings = job.settings
+    interactions, contents = job.read(silver.INTERACTIONS), job.read(silver.CONTENTS)
+    job.say(f"describing people as of {job.as_of}")
+    people = user_profiles(
+        interactions,
+        contents,
+        job.as_of,
+        settings.profiles,
+        action_weights=settings.recommend.action_weights,
+        rating_scale_max=settings.recommend.rating_scale_max,
+    )
+    job.write_snapshot(profiles.USER_PROFILES, people)
+    job.say(f"describing contents as of {job.as_of}")
+    described = content_profiles(
+        interactions, contents, job.as_of, settings.profiles, positive_actions=settings.metrics.positive_actions
+    )
+    job.write_snapshot(profiles.CONTENT_PROFILES, described)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main))

@@ -1,0 +1,39 @@
+"""Find the contents worth ranking for each person, by the release's ALS models and by popularity.
+
+Writes gold.recommendation_candidates.
+"""
+
+from functools import reduce
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from salience.job import Job, run_job
+from salience.recommend.availability import people
+from salience.recommend.candidates import as_rows, personal, trending
+from salience.recommend.split import end_of
+from salience.recommend.training import for_tasks
+from salience.tables import recommendations, silver
+
+
+def main(job: Job) -> None:
+    settings, cut = job.settings.recommend, end_of(job.as_of)
+    past = job.read(silver.INTERACTIONS).where(F.col("event_date") <= F.lit(job.as_of))
+    contents, users = job.read(silver.CONTENTS), job.read(silver.USERS)
+    found = []
+    for platform in job.settings.platforms:
+        here = F.col("platform") == platform
+        interactions, known = past.where(here), contents.where(here)
+        model = job.models.load(job.load_model(f"als/{platform}", made_by="train_recommender"))
+        served = people(users.where(here), interactions, cut)
+        job.say(f"{platform}: finds what ALS proposes, and why")
+        items = model.frames["item_factors"]
+        lists = personal(served, interactions, known, cut, items, for_tasks(items, model.manifest), settings).persist()
+        found.append(as_rows(lists, platform, "als", because=F.col("item.because")))
+        found.append(as_rows(trending(served, interactions, known, cut, lists, settings), platform, "trending"))
+    job.say("fills up with what is popular")
+    job.write_snapshot(recommendations.CANDIDATES, reduce(DataFrame.union, found))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main))

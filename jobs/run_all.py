@@ -1,0 +1,53 @@
+"""Run every step of an interval in one Spark session, from the logs to a published release.
+
+With --simulate, logs are simulated first: settings.simulate.days days that end on --date.
+"""
+
+from argparse import ArgumentParser
+from datetime import timedelta
+
+import build_profiles
+import clean_interactions
+import find_candidates
+import measure_audience
+import open_release
+import publish_release
+import recommend
+import score_engagement
+import simulate_logs
+import train_engagement
+import train_recommender
+
+from salience.job import Job, run_job
+from salience.report.summary import summary
+
+SNAPSHOT_STEPS = (
+    build_profiles,
+    train_recommender,
+    find_candidates,
+    train_engagement,
+    score_engagement,
+    recommend,
+    publish_release,
+)
+
+
+def main(job: Job) -> None:
+    days = {"from_day": job.days[0], "to_day": job.as_of}
+    if job.arguments.simulate:
+        days["from_day"] = job.as_of - timedelta(days=job.settings.simulate.days - 1)
+        job.step(simulate_logs.main, from_day=job.as_of, to_day=job.as_of)
+    job.step(clean_interactions.main, **days)
+    job.step(measure_audience.main, **days)
+    release = job.arguments.release or job.step(open_release.main, **days).release
+    for step in SNAPSHOT_STEPS:
+        job.step(step.main, **days, release=release)
+    job.progress.print(summary(job.warehouse, job.as_of))
+
+
+def extra(parser: ArgumentParser) -> None:
+    parser.add_argument("--simulate", action="store_true", help="simulate the logs first (for a demo)")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main, extra=extra))

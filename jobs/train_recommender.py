@@ -1,0 +1,40 @@
+"""Choose, judge and fit the ALS recommender of each platform on the interactions up to the interval's last day.
+
+Writes gold.recommender_evaluation and the models als/<platform> of the release.
+"""
+
+from pyspark.sql import functions as F
+
+from salience.job import Job, run_job
+from salience.recommend.evaluate import as_frame, choose, report
+from salience.recommend.split import cuts
+from salience.recommend.training import fitted, kept, manifest
+from salience.tables import recommendations, silver
+
+
+def main(job: Job) -> None:
+    settings = job.settings.recommend
+    windows = cuts(job.as_of, settings.evaluation_days)
+    past = job.read(silver.INTERACTIONS).where(F.col("event_date") <= F.lit(job.as_of))
+    contents = job.read(silver.CONTENTS)
+    rows = []
+    for platform in job.settings.platforms:
+        here = F.col("platform") == platform
+        with kept(past.where(here)) as interactions:
+            job.say(f"{platform}: tries each ALS setting and popularity half-life on days {settings.evaluation_days:g}")
+            choice = choose(interactions, contents.where(here), windows, settings)
+            job.say(f"{platform}: judges alpha {choice.point.alpha:g}, regularisation {choice.point.regularisation:g}")
+            found = report(interactions, contents.where(here), windows, choice, settings) if choice.tried else []
+            if not found:
+                job.say(f"{platform}: too little history to judge recommenders; shorten recommend.evaluation_days")
+            rows += [{"platform": platform, **row} for row in found]
+            job.say(f"{platform}: fits ALS on everything")
+            with fitted(interactions, windows.report_end, choice.point, settings) as frames:
+                about = manifest(platform, windows.report_end, choice, settings, job.inputs)
+                name = f"als/{platform}"
+                job.add_model(name, job.models.save(job.release, name, frames, about))
+    job.write_snapshot(recommendations.EVALUATION, as_frame(job.spark, rows))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main))

@@ -1,0 +1,213 @@
+"""Chooses the configuration and reports how good it is, beside the baselines, by the time protocol of split.py."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from typing import Any
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from salience.recommend import als, ranking
+from salience.recommend.als import Point
+from salience.recommend.availability import unavailable
+from salience.recommend.confidence import exact_sum, preferences
+from salience.recommend.popularity import (
+    ALL_TIME,
+    HalfLife,
+    model_name,
+    one_model_each,
+    popularity,
+    popularity_settings,
+)
+from salience.recommend.split import Cuts, judged_people
+from salience.recommend.topk import collect_items, top_k
+from salience.settings import RecommendSettings
+from salience.stats.bootstrap import percentile_interval, poisson_bootstrap
+from salience.tables import recommendations
+
+ALS = "als"
+ALL_TIME_MODEL = model_name(ALL_TIME)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Each person's metrics (columns `<metric>:<model>`), their means over people, and how many people there are."""
+
+    per_person: DataFrame
+    means: Mapping[str, float]
+    users: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen configuration, and what every grid point and half-life reached in the choosing window."""
+
+    point: Point
+    half_life_days: float
+    tried: Mapping[str, float]
+
+
+def half_lives(settings: RecommendSettings) -> list[HalfLife]:
+    """Return the half-lives of the popularity baselines, all time first."""
+    return [ALL_TIME, *settings.popularity_half_lives_days]
+
+
+@contextmanager
+def judged(
+    interactions: DataFrame,
+    contents: DataFrame,
+    cut: datetime,
+    end: datetime,
+    points: Mapping[str, Point],
+    settings: RecommendSettings,
+) -> Iterator[Judged | None]:
+    """Fit each point on what lies before `cut`, and judge it and the popularity baselines on [cut, end).
+
+    Args:
+        interactions: rows of silver.interactions of one platform.
+        contents: rows of silver.contents of that platform.
+        cut, end: the judging window.
+        points: name of a model -> its grid point.
+        settings: everything else.
+
+    Yields:
+        what was measured; None where nobody can be judged.
+    """
+    weighted = preferences(interactions, cut, settings).persist(StorageLevel.MEMORY_AND_DISK)
+    people = judged_people(interactions, weighted, cut, end, settings).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        if people.isEmpty():
+            yield None
+            return
+        gone = unavailable(contents, cut)
+        lives = half_lives(settings)
+        with als.prepared(weighted, settings.als.blocks) as ratings:
+            popular = popularity(interactions, cut, lives, settings).join(gone, "content_id", how="left_anti")
+            lists = [_popular_lists(people, popular, lives, settings.evaluation_k)]
+            for name, point in points.items():
+                factors = als.fit(ratings, settings.als, point)
+                available = factors.item_factors.join(gone, "content_id", how="left_anti")
+                asking = people.select("user_id", "seen").join(factors.user_factors, "user_id", how="inner")
+                lists.append(_named(top_k(asking, collect_items(available), settings.evaluation_k), name))
+            names = [*points, *map(model_name, lives)]
+            measured = ranking.per_person(reduce(DataFrame.union, lists), people, names, settings.evaluation_k)
+            with _kept(measured) as per_person:
+                yield _summed_up(per_person)
+    finally:
+        people.unpersist()
+        weighted.unpersist()
+
+
+def choose(interactions: DataFrame, contents: DataFrame, cuts: Cuts, settings: RecommendSettings) -> Choice:
+    """Pick the grid point and the popularity half-life with the best ndcg in the choosing window.
+
+    Where nobody can be judged, the choice is the first of each, and nothing was tried.
+    """
+    points = {f"als {json.dumps(vars(point))}": point for point in als.grid(settings.als)}
+    lives = settings.popularity_half_lives_days
+    with judged(interactions, contents, cuts.train_end, cuts.choose_end, points, settings) as found:
+        if found is None:
+            return Choice(next(iter(points.values())), lives[0], {})
+        reached = {name: found.means[f"ndcg:{name}"] for name in [*points, *map(model_name, lives)]}
+    best_point = max(points, key=lambda name: reached[name])
+    best_life = max(lives, key=lambda life: reached[model_name(life)])
+    return Choice(points[best_point], best_life, reached)
+
+
+def report(
+    interactions: DataFrame, contents: DataFrame, cuts: Cuts, choice: Choice, settings: RecommendSettings
+) -> list[dict[str, Any]]:
+    """Judge the choice and the baselines in the reporting window.
+
+    Returns:
+        rows of gold.recommender_evaluation without release and platform; none where nobody can be judged.
+    """
+    with judged(interactions, contents, cuts.choose_end, cuts.report_end, {ALS: choice.point}, settings) as found:
+        if found is None:
+            return []
+        pairs = [(ALS, ALL_TIME_MODEL), (ALS, model_name(choice.half_life_days))]
+        values = _with_differences(found.means, pairs)
+        intervals = _intervals(found.per_person, pairs, settings)
+        used = {ALS: als.fit_settings(choice.point, settings)}
+        used |= {model_name(life): popularity_settings(life, settings) for life in half_lives(settings)}
+        used |= {f"{a} - {b}": {a: used[a], b: used[b]} for a, b in pairs}
+        return [
+            {
+                "model": name,
+                "settings": json.dumps(used[name], sort_keys=True),
+                "protocol": cuts.describe(),
+                "segment": "all",
+                "metric": metric,
+                "k": settings.evaluation_k,
+                "value": values[f"{metric}:{name}"],
+                "ci_low": intervals[f"{metric}:{name}"][0],
+                "ci_high": intervals[f"{metric}:{name}"][1],
+                "users": found.users,
+                "is_published": name == ALS,
+            }
+            for name in used
+            for metric in ranking.METRICS
+        ]
+
+
+def as_frame(spark: SparkSession, rows: Sequence[Mapping[str, Any]]) -> DataFrame:
+    """Return rows of gold.recommender_evaluation, platform included, as a frame without the release."""
+    fields = [field for field in recommendations.EVALUATION.schema if field.name != "release_id"]
+    values = [tuple(row[field.name] for field in fields) for row in rows]
+    return spark.createDataFrame(values, T.StructType(fields))
+
+
+def _popular_lists(people: DataFrame, popular: DataFrame, lives: Sequence[HalfLife], k: int) -> DataFrame:
+    named = [F.struct(F.lit(name).alias("model"), F.lit(f).alias("features")) for name, f in one_model_each(lives)]
+    asking = people.select("user_id", "seen", F.explode(F.array(*named)).alias("asked"))
+    asking = asking.select("user_id", "seen", "asked.model", "asked.features")
+    return top_k(asking, collect_items(popular), k).select("user_id", "model", "top")
+
+
+def _named(lists: DataFrame, model: str) -> DataFrame:
+    return lists.select("user_id", F.lit(model).alias("model"), "top")
+
+
+@contextmanager
+def _kept(frame: DataFrame) -> Iterator[DataFrame]:
+    kept = frame.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        yield kept
+    finally:
+        kept.unpersist()
+
+
+def _summed_up(per_person: DataFrame) -> Judged:
+    columns = [name for name in per_person.columns if name != "user_id"]
+    users = F.count("*")
+    means = [(exact_sum(F.col(f"`{name}`")) / users).alias(name) for name in columns]
+    row = per_person.agg(users.alias("users"), *means).head()
+    assert row is not None
+    return Judged(per_person, {name: row[name] for name in columns}, row["users"])
+
+
+def _with_differences(values: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Add to `<metric>:<model>` the differences `<metric>:<a> - <b>`; works on numbers and on Spark columns."""
+    differences = {
+        f"{metric}:{a} - {b}": values[f"{metric}:{a}"] - values[f"{metric}:{b}"]
+        for metric in ranking.METRICS
+        for a, b in pairs
+    }
+    return {**values, **differences}
+
+
+def _intervals(
+    per_person: DataFrame, pairs: Sequence[tuple[str, str]], settings: RecommendSettings
+) -> dict[str, tuple[float, float]]:
+    columns = [name for name in per_person.columns if name != "user_id"]
+    replicates = poisson_bootstrap(per_person, ["user_id"], columns, settings.bootstrap_replicates, settings.als.seed)
+    resampled = _with_differences({name: F.col(f"`{name}`") for name in columns}, pairs)
+    row = replicates.agg(*(percentile_interval(column).alias(name) for name, column in resampled.items())).head()
+    assert row is not None
+    return {name: (row[name]["low"], row[name]["high"]) for name in resampled}

@@ -1,0 +1,106 @@
+"""Which own contents raised a score, exactly.
+
+With the normal equation A x = b of foldin.py the score of content i is a sum over a person's own contents j (Hu, Koren
+and Volinsky, 2008, section 5):
+
+    y_i' x = sum_j y_i' A^-1 (1 + alpha w_j) y_j
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark import Broadcast
+from pyspark.sql import DataFrame
+from pyspark.sql import types as T
+
+from salience.recommend.foldin import Model, Own, by_person, normal_equation, own_contents, places_of
+from salience.recommend.topk import Doubles, Integers, lists_of
+
+REASONS = 3
+"""At most this many own contents explain a recommendation."""
+
+EXPLAINED = (
+    "array<struct<content_id:string,score:double,"
+    "because:array<struct<content_id:string,contribution:double,share:double>>>>"
+)
+
+
+def explain(lists: DataFrame, model: Model) -> DataFrame:
+    """Say for each recommended content which own contents raised its score most.
+
+    Args:
+        lists: own (array of (content_id, weight), sorted), top (array of (content_id, score), contents that the model
+            knows); other columns are passed through.
+        model: from `foldin.model_of`.
+
+    Returns:
+        the columns passed through, top: array of (content_id, score, because), because being the largest positive
+        contributions (at most REASONS), largest first, with their share of all positive contributions.
+    """
+    kept = [field for field in lists.schema if field.name not in ("own", "top")]
+    schema = T.StructType([*kept, T.StructField("top", T.DataType.fromDDL(EXPLAINED), False)])
+    shared = lists.sparkSession.sparkContext.broadcast(model)
+    return lists.mapInArrow(_explainer(shared, [field.name for field in kept]), schema)
+
+
+def contributions(model: Model, own: Own, wanted: Integers) -> Doubles:
+    """Return what each own content adds to the score of each wanted item, (own contents, wanted).
+
+    A column adds up to its item's score.
+    """
+    matrix, terms = normal_equation(model, own)
+    return np.asarray(terms @ np.linalg.solve(matrix, model.factors[wanted].T))
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """The reasons of several contents one after the other, and how many each content has."""
+
+    places: Integers
+    values: Doubles
+    shares: Doubles
+    counts: Integers
+
+
+def strongest(contribution: Doubles, own: Own) -> Reasons:
+    """Pick the largest positive contributions to each wanted item; ties go to the smaller content_id."""
+    order = np.argsort(-contribution, axis=0, kind="stable")[:REASONS]
+    values = np.take_along_axis(contribution, order, axis=0).T
+    positive = values > 0
+    total = np.where(contribution > 0, contribution, 0.0).sum(axis=0)
+    shares = values / np.where(total > 0, total, 1.0)[:, None]
+    return Reasons(own.places[order.T[positive]], values[positive], shares[positive], positive.sum(axis=1))
+
+
+def _explainer(
+    shared: Broadcast[Model], kept: list[str]
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def explain_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        model = shared.value
+        for batch in filter(len, batches):
+            people = own_contents(batch.column("own"), model.content_ids)
+            top = batch.column("top")
+            flat, lengths = top.flatten(), pc.list_value_length(top).to_numpy(zero_copy_only=False)
+            wanted = by_person(places_of(flat.field("content_id"), model.content_ids), lengths)
+            reasons = [
+                strongest(contributions(model, own, places), own) for own, places in zip(people, wanted, strict=True)
+            ]
+            columns = [flat.field("content_id"), flat.field("score"), _as_lists(reasons, model.content_ids)]
+            explained = pa.StructArray.from_arrays(columns, ["content_id", "score", "because"])
+            yield pa.RecordBatch.from_arrays(
+                [*(batch.column(name) for name in kept), lists_of(explained, lengths)], [*kept, "top"]
+            )
+
+    return explain_batches
+
+
+def _as_lists(reasons: list[Reasons], content_ids: pa.Array) -> pa.ListArray:
+    places = np.concatenate([r.places for r in reasons])
+    values = np.concatenate([r.values for r in reasons])
+    shares = np.concatenate([r.shares for r in reasons])
+    columns = [content_ids.take(pa.array(places)), pa.array(values), pa.array(shares)]
+    because = pa.StructArray.from_arrays(columns, ["content_id", "contribution", "share"])
+    return lists_of(because, np.concatenate([r.counts for r in reasons]))

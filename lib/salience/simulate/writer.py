@@ -1,0 +1,98 @@
+"""Writes simulated logs as deliveries, and beside them the truth that was planted."""
+
+from collections.abc import Callable
+from datetime import date
+from functools import reduce
+from math import ceil
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from salience.settings import Settings
+from salience.simulate import contents, dirt, events, exposures, latents, people, raw
+from salience.simulate.world import PLATFORMS, World
+
+ROWS_PER_FILE = 1_000_000
+
+
+def write_simulation(spark: SparkSession, settings: Settings, as_of: date, say: Callable[[str], None]) -> None:
+    """Simulate the days that end on `as_of` and replace the two platforms' logs and the truth.
+
+    Logs go to `<logs>/<platform>/<dataset>/dt=<day>/`, each folder completed by an empty `_SUCCESS`; the truth goes to
+    `<simulate.truth>/{dirt (JSON lines), exposures, contents, users (Parquet)}`.
+
+    Args:
+        spark: the session; its time zone is UTC.
+        settings: `logs`, `simulate`, and `clean` for the bounds that dirt oversteps.
+        as_of: the last simulated day.
+        say: tells a person what is being done.
+    """
+    size, worlds = settings.simulate, [World.ending_on(name, as_of, settings.simulate) for name in PLATFORMS]
+    say(f"drawing about {size.events:,} events of {size.users:,} people over {size.days} days on each of two platforms")
+    crowds = [people.people(spark, world) for world in worlds]
+    catalogues = [contents.contents(spark, world) for world in worlds]
+    drawn = [events.events(exposures.exposures(crowd, w), w) for crowd, w in zip(crowds, worlds, strict=True)]
+    # Drawn once, read for the logs, the counts and the exposures: a folder asks no executor to keep them in memory.
+    staging = f"{size.truth}/.events"
+    _union(drawn).write.mode("overwrite").partitionBy("platform").parquet(staging)
+    happened = [_staged(spark, staging, frame, world) for frame, world in zip(drawn, worlds, strict=True)]
+    delivered = [dirt.deliver(frame, w, settings.clean) for frame, w in zip(happened, worlds, strict=True)]
+    for world, deliveries, catalogue, crowd in zip(worlds, delivered, catalogues, crowds, strict=True):
+        say(f"writing the logs of {world.platform}")
+        root = f"{settings.logs}/{world.platform}"
+        _remove(spark, root)
+        files = ceil(size.events / len(PLATFORMS) / size.days / ROWS_PER_FILE)
+        _write_deliveries(raw.interactions(deliveries, world), f"{root}/interactions", files, size.partitions)
+        _write_deliveries(raw.contents(catalogue, world), f"{root}/contents", 1, size.partitions)
+        _write_deliveries(raw.users(crowd, world), f"{root}/users", 1, size.partitions)
+    say("writing the planted truth")
+    counts = _union([dirt.truth(frame) for frame in delivered])
+    counts.coalesce(1).sort("platform", "delivery_date").write.mode("overwrite").json(f"{size.truth}/dirt")
+    for name, frames, describe in (
+        ("exposures", happened, latents.exposures),
+        ("contents", catalogues, latents.contents),
+        ("users", crowds, latents.users),
+    ):
+        planted = _union([describe(frame, world) for frame, world in zip(frames, worlds, strict=True)])
+        planted.coalesce(size.partitions).write.mode("overwrite").parquet(f"{size.truth}/{name}")
+    _remove(spark, staging)
+
+
+def _staged(spark: SparkSession, folder: str, drawn: DataFrame, world: World) -> DataFrame:
+    """Return one platform's staged events with the columns that were drawn."""
+    stored = spark.read.schema(drawn.schema).parquet(f"{folder}/platform={world.platform}")
+    return stored.withColumn("platform", F.lit(world.platform)).select(drawn.columns)
+
+
+def _write_deliveries(log: DataFrame, folder: str, files_per_day: int, partitions: int) -> None:
+    """Write a raw log below `folder`, a folder per `dt`, and mark each as complete."""
+    share = F.pmod(F.xxhash64(*[name for name in log.columns if name != "dt"]), F.lit(files_per_day))
+    together = log.withColumn("share", share).repartition(partitions, "dt", "share").drop("share")
+    writer = together.write.mode("overwrite").partitionBy("dt")
+    # Completeness is marked per delivery, not for the dataset as a whole.
+    writer.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false").parquet(folder)
+    spark = log.sparkSession
+    files, path = _file_system(spark, folder)
+    for status in files.listStatus(path):
+        if status.isDirectory() and status.getPath().getName().startswith("dt="):
+            files.create(_path(spark, f"{status.getPath()}/_SUCCESS"), True).close()
+
+
+def _remove(spark: SparkSession, folder: str) -> None:
+    files, path = _file_system(spark, folder)
+    files.delete(path, True)
+
+
+def _file_system(spark: SparkSession, folder: str) -> tuple[Any, Any]:
+    """Return Hadoop's file system that holds the folder, and the folder's path on it."""
+    path = _path(spark, folder)
+    return path.getFileSystem(spark._jsc.hadoopConfiguration()), path
+
+
+def _path(spark: SparkSession, text: str) -> Any:
+    return spark._jvm.org.apache.hadoop.fs.Path(text)  # type: ignore[union-attr]
+
+
+def _union(frames: list[DataFrame]) -> DataFrame:
+    return reduce(DataFrame.unionByName, frames)

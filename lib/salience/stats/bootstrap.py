@@ -1,0 +1,71 @@
+"""Poisson bootstrap: intervals of means over users, computed in one pass by Spark.
+
+Each replicate gives each unit an independent Poisson(1) weight, which approximates drawing as many units with
+replacement (Chamandy et al., 2012). The weight is a hash of unit, replicate and seed, so it does not depend on where or
+when a row is computed, and all values of a unit share it: differences of two values are paired.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from math import exp, factorial
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+_LARGEST_WEIGHT = 12
+"""A Poisson(1) number is larger with a probability of 6e-11."""
+_CUMULATIVE = list(accumulate(exp(-1) / factorial(n) for n in range(_LARGEST_WEIGHT)))
+_SCALE = 10**9
+"""Values are summed as whole multiples of 1e-9: exactly, in any order."""
+
+
+def poisson_weight(unit: Sequence[str], replicate: Column, seed: int) -> Column:
+    """Return the Poisson(1) weight of a unit in a replicate, by inverting the distribution function at a hash.
+
+    Args:
+        unit: columns that identify the resampled unit.
+        replicate: number of the replicate.
+        seed: other seeds give independent weights.
+    """
+    # xxHash64 alone keeps traces of small differences in its input; a second round with the rest mixed in removes them.
+    mixed = F.xxhash64(F.xxhash64(*unit, F.lit(seed)), replicate, F.lit(seed))
+    uniform = (F.shiftrightunsigned(mixed, 11)).cast("double") / F.lit(float(1 << 53))
+    weight = F.lit(_LARGEST_WEIGHT)
+    for n in reversed(range(_LARGEST_WEIGHT)):
+        weight = F.when(uniform < F.lit(_CUMULATIVE[n]), F.lit(n)).otherwise(weight)
+    return weight
+
+
+def poisson_bootstrap(
+    per_unit: DataFrame, unit: Sequence[str], values: Sequence[str], replicates: int, seed: int, by: Sequence[str] = ()
+) -> DataFrame:
+    """Return the weighted mean of each value in each replicate.
+
+    A ratio of two means (events per exposure, say) is resampled by dividing their two columns replicate by replicate.
+
+    Args:
+        per_unit: one row for each unit (and group), values not null.
+        unit: columns that identify the resampled unit, like ("user_id",).
+        values: columns to average; they are rounded to 1e-9.
+        replicates: how many.
+        seed: of the weights.
+        by: columns that part the rows into groups with means of their own.
+
+    Returns:
+        by, replicate (int, from 0), and one column (double) for each value. A replicate that gives every unit weight 0
+        is missing.
+    """
+    scaled = [F.round(F.col(value) * F.lit(_SCALE)).cast("bigint").alias(value) for value in values]
+    drawn = per_unit.select(*by, *unit, *scaled)
+    numbers = F.explode(F.sequence(F.lit(0), F.lit(replicates - 1))).alias("replicate")
+    drawn = drawn.select("*", numbers).withColumn("_weight", poisson_weight(unit, F.col("replicate"), seed))
+    total = F.sum("_weight")
+    means = [(F.sum(F.col("_weight") * F.col(v)).cast("double") / total / F.lit(_SCALE)).alias(v) for v in values]
+    return drawn.where(F.col("_weight") > 0).groupBy(*by, "replicate").agg(*means)
+
+
+def percentile_interval(value: Column, level: float = 0.95) -> Column:
+    """Return the aggregate (low, high): the percentiles of a value's replicates that hold `level` of them."""
+    tail = (1 - level) / 2
+    ends = F.percentile(value, F.array(F.lit(tail), F.lit(1 - tail)))
+    return F.struct(ends[0].alias("low"), ends[1].alias("high"))
