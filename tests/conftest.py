@@ -1,5 +1,7 @@
 """One cheap Spark session for all tests, with real Delta Lake."""
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ CONF = Path(__file__).parent.parent / "conf"
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("salience tests")
     for key, value in read_properties(CONF / "spark" / "local.conf").items():
         builder = builder.config(key, value.replace("conf/", f"{CONF}/"))

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -23,6 +24,9 @@ def build_session(app_name: str, conf_dir: Path, env: str) -> SparkSession:
         InputError: there is no Java, or one that is too old for Spark.
         SettingsError: the properties file is missing.
     """
+    if env == "local":
+        # Spark's own default is whatever python3 is first on PATH, which may not have this package's libraries.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app_name)
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     if not submitted:

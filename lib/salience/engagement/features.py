@@ -44,10 +44,9 @@ def features(targets: DataFrame, exposed: DataFrame, contents: DataFrame, settin
     Returns:
         The targets' columns and FEATURES, all double, never null.
     """
-    timeline = _tagged(_timeline(targets, exposed), contents)
-    counted = timeline.join(F.broadcast(_rates(timeline)), ["platform", "day"], how="left").select(
-        "*", *_earlier("content", "content_id")
-    )
+    timeline = _timeline(targets, exposed)
+    rated = timeline.join(F.broadcast(_rates(timeline)), ["platform", "day"], how="left")
+    counted = _tagged(rated, contents).select("*", *_earlier("content", "content_id"))
     # From here on every step is partitioned by the person, so that the person's rows move once.
     by_person = counted.select("*", *_earlier("user", "user_id"), *_earlier("user_content", "user_id", "content_id"))
     by_tag = by_person.withColumn("tag", F.explode_outer("tags")).select("*", *_earlier("user_tag", "user_id", "tag"))

@@ -27,7 +27,7 @@ def content_profiles(
     *,
     positive_actions: Sequence[str],
 ) -> DataFrame:
-    """Describe every content with an interaction in the window; the columns of gold.content_profiles without release_id.
+    """Describe every content with an interaction in the window: gold.content_profiles without release_id.
 
     Rates are shares of people, not of events: engaged_reach / reach, with the 95 % Wilson interval. `freshness_days` is
     null where the time of publication is unknown.

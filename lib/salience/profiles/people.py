@@ -27,11 +27,11 @@ def user_profiles(
     action_weights: Mapping[str, float],
     rating_scale_max: float,
 ) -> DataFrame:
-    """Describe everyone with an interaction in the window; the columns of gold.user_profiles without release_id.
+    """Describe everyone with an interaction in the window: gold.user_profiles without release_id.
 
     Hours and weekdays are local where the source gives the offset, else UTC; every action counts in them. Interest tags
     and favourite creators sum the weights of the actions, each faded by its own age; an undo takes its action's weight
-    back, and what nets out to nothing or less is left out. `monetary` is null where nothing was bought and where several
+    back, and what nets out to nothing or less is left out. `monetary` is null where nothing was bought or several
     currencies were paid.
 
     `lifecycle_status` is `dormant` after `dormant_after_days` days without an interaction; else `new` where the first

@@ -41,7 +41,7 @@ class Warehouse:
 
     def __init__(self, spark: SparkSession, root: str, run_id: str = "") -> None:
         self.spark = spark
-        self.root = root.rstrip("/")
+        self.root = _qualified(spark, root)
         self.run_id = run_id
         self._checked: set[str] = set()
 
@@ -153,6 +153,13 @@ class Warehouse:
         notes = self.notes(table)
         ours = next((entry for entry in notes if entry[1].get("write_id") == write_id), None)
         return Commit(version=ours[0], rows=ours[2]) if ours else Commit(version=notes[0][0], rows=0)
+
+
+def _qualified(spark: SparkSession, folder: str) -> str:
+    """Return the folder with its file system and without a relative part, as Delta wants it."""
+    context = spark.sparkContext
+    path = context._jvm.org.apache.hadoop.fs.Path(folder)  # type: ignore[union-attr]
+    return str(path.getFileSystem(context._jsc.hadoopConfiguration()).makeQualified(path).toString())
 
 
 def conform(table: Table, frame: DataFrame) -> DataFrame:

@@ -1,0 +1,59 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from chispa import assert_df_equality
+
+from salience.errors import InputError
+from salience.models.store import ModelStore
+from salience.tables.releases import SavedModel
+
+
+@pytest.fixture
+def saved(spark, tmp_path):
+    frames = {
+        "users": spark.createDataFrame([("u", [1.0, 2.0])], "user_id string, features array<float>"),
+        "items": spark.createDataFrame([("c", [0.5, 0.25])], "content_id string, features array<float>"),
+    }
+    store = ModelStore(spark, str(tmp_path / "models"))
+    return store, frames, store.save("2026-11-10.1", "als/feed", frames, {"cut": "2026-11-11", "alpha": 1.5})
+
+
+def test_a_model_comes_back_as_it_was_saved(saved, tmp_path):
+    store, frames, model = saved
+    assert model.path == str(tmp_path / "models/2026-11-10.1/als/feed")
+    loaded = store.load(model)
+    assert loaded.manifest == {"alpha": 1.5, "cut": "2026-11-11", "frames": ["items", "users"]}
+    for name, frame in frames.items():
+        assert_df_equality(loaded.frames[name], frame, ignore_nullable=True)
+
+
+def test_a_model_whose_files_changed_is_refused(saved):
+    store, frames, model = saved
+    frames["users"].limit(0).write.mode("append").parquet(f"{model.path}/users")
+    with pytest.raises(InputError, match="its files changed since it was saved; train it again"):
+        store.load(model)
+
+
+def test_a_model_with_an_exchanged_manifest_is_refused(saved):
+    store, _, model = saved
+    (file,) = Path(model.path, "manifest").glob("part-*")
+    file.write_text(file.read_text().replace("1.5", "9.5"))
+    Path(model.path, "manifest", f".{file.name}.crc").unlink()
+    with pytest.raises(InputError, match="its files changed"):
+        store.load(model)
+
+
+def test_a_model_keeps_its_hash_when_the_warehouse_moves(saved, tmp_path):
+    store, _, model = saved
+    moved = shutil.move(tmp_path / "models", tmp_path / "elsewhere")
+    path = f"{moved}/2026-11-10.1/als/feed"
+    assert store.load(SavedModel(path, model.hash)).manifest["alpha"] == 1.5
+
+
+def test_saving_again_under_an_unpublished_release_replaces_the_model(saved):
+    store, frames, model = saved
+    again = store.save("2026-11-10.1", "als/feed", {"items": frames["items"]}, {"alpha": 2.0})
+    assert store.load(again).manifest == {"alpha": 2.0, "frames": ["items"]}
+    with pytest.raises(InputError, match="its files changed"):
+        store.load(model)

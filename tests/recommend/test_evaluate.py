@@ -1,0 +1,111 @@
+import json
+
+import pytest
+
+from salience.recommend.als import Point
+from salience.recommend.evaluate import Choice, as_frame, choose, judged, report
+from salience.recommend.split import cuts
+from salience.tables import recommendations
+from salience.tables.warehouse import conform
+from tests.recommend.rows import AS_OF, CUT, contents, days_before, interactions
+
+NO_CONTENTS = ()
+
+
+@pytest.fixture
+def quick(settings):
+    als = settings.recommend.als.model_copy(
+        update={"rank": 4, "iterations": 2, "alphas": [1, 10], "regularisations": [0.1], "blocks": 1}
+    )
+    return settings.recommend.model_copy(
+        update={
+            "als": als,
+            "evaluation_days": 3.0,
+            "evaluation_k": 2,
+            "popularity_half_lives_days": [1.0, 7.0],
+            "bootstrap_replicates": 200,
+        }
+    )
+
+
+def test_popularity_shows_the_best_unseen_content_that_was_available(spark, quick):
+    events = interactions(
+        spark,
+        *[(f"x{n}", "old favourite", "like", 20) for n in range(5)],
+        *[(f"x{n}", "unpublished", "like", 20) for n in range(9)],
+        *[(f"x{n}", "expired", "like", 20) for n in range(9)],
+        *[(f"x{n}", "new favourite", "like", 4) for n in range(2)],
+        *[(f"x{n}", "seen", "like", 4) for n in range(9)],
+        ("u", "seen", "like", 9),
+        ("u", "new favourite", "like", 2),
+        # What happens after the cut may not help: this would make `late` the most popular.
+        *[(f"x{n}", "late", "like", 2) for n in range(9)],
+    )
+    known = contents(spark, ("unpublished", days_before(2), None), ("expired", None, days_before(3)))
+    with judged(events.where("user_id = 'u' OR action = 'like'"), known, days_before(3), CUT, {}, quick) as found:
+        rows = {r["user_id"]: r for r in found.per_person.where("user_id = 'u'").collect()}
+        # All time: old favourite (5 likes) before new favourite (2 likes): hit at place 2. Recent: hit at place 1.
+        assert rows["u"]["ndcg:popularity_all_time"] == pytest.approx(0.6309297535714575, abs=1e-12)
+        assert rows["u"]["ndcg:popularity_1d"] == 1.0
+        assert rows["u"]["recall:popularity_all_time"] == 1.0
+
+
+def test_means_are_over_the_judged_people_and_als_finds_what_alike_people_like(spark, quick):
+    # Two tastes; each person has yet to find the one content that all others of their taste like.
+    rows = [
+        (f"{taste}{n}", f"{taste}-{content}", "like", 8)
+        for taste in "ab"
+        for n in range(6)
+        for content in range(6)
+        if content != n
+    ]
+    finds = [(f"{taste}{n}", f"{taste}-{n}", "like", 1) for taste in "ab" for n in range(6)]
+    events = interactions(spark, *rows, *finds)
+    point = {"als": Point(10.0, 0.1)}
+    with judged(events, contents(spark), days_before(3), CUT, point, quick) as found:
+        assert found.users == 12
+        assert found.means["ndcg:als"] == 1.0
+        assert found.means["recall:als"] == 1.0
+        assert found.means["ndcg:popularity_7d"] < 1.0
+
+
+@pytest.fixture(scope="module")
+def year(spark):
+    """Enough history for both windows: a choice to make, and something to find."""
+    people = [f"{taste}{n}" for taste in "ab" for n in range(5)]
+    old = [(p, f"{p[0]}-{c}", "like", 12 + c) for p in people for c in range(5) if c != int(p[1])]
+    middle = [(p, f"{p[0]}-{(int(p[1]))}", "like", 5) for p in people[::2]]
+    late = [(p, f"{p[0]}-{(int(p[1]))}", "like", 1) for p in people[1::2]]
+    return interactions(spark, *old, *middle, *late)
+
+
+def test_the_report_has_every_model_with_paired_intervals_and_conforms_to_its_contract(spark, quick, year):
+    windows = cuts(AS_OF, quick.evaluation_days)
+    choice = choose(year, contents(spark), windows, quick)
+    assert set(choice.tried) == {
+        'als {"alpha": 1.0, "regularisation": 0.1}',
+        'als {"alpha": 10.0, "regularisation": 0.1}',
+        "popularity_1d",
+        "popularity_7d",
+    } or {json.loads(name[4:])["alpha"] for name in choice.tried if name.startswith("als")} == {1, 10}
+    rows = report(year, contents(spark), windows, choice, quick)
+    best = f"popularity_{choice.half_life_days:g}d"
+    models = {"als", "popularity_all_time", "popularity_1d", "popularity_7d"}
+    assert {row["model"] for row in rows} == models | {"als - popularity_all_time", f"als - {best}"}
+    assert {row["metric"] for row in rows} == {"ndcg", "recall"}
+    assert {row["model"] for row in rows if row["is_published"]} == {"als"}
+    by_model = {row["model"]: row for row in rows if row["metric"] == "ndcg"}
+    difference = by_model["als"]["value"] - by_model["popularity_all_time"]["value"]
+    assert by_model["als - popularity_all_time"]["value"] == pytest.approx(difference, abs=1e-15)
+    assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
+    stamped = as_frame(spark, [{"platform": "feed", **row} for row in rows]).selectExpr("*", "'r' AS release_id")
+    assert conform(recommendations.EVALUATION, stamped).count() == 12
+
+
+def test_too_little_history_gives_the_first_choice_and_no_report(spark, quick):
+    events = interactions(spark, ("u", "a", "like", 1), ("v", "a", "like", 1))
+    windows = cuts(AS_OF, quick.evaluation_days)
+    choice = choose(events, contents(spark), windows, quick)
+    assert choice == Choice(Point(1, 0.1), 1.0, {})
+    assert report(events, contents(spark), windows, choice, quick) == []
+    assert as_frame(spark, []).count() == 0

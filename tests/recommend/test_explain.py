@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+
+from salience.errors import InputError
+from salience.recommend import als
+from salience.recommend.als import Point
+from salience.recommend.confidence import histories
+from salience.recommend.explain import contributions, explain
+from salience.recommend.foldin import Own, fold_in, model_of
+from salience.recommend.topk import collect_items, top_k
+
+POINT = Point(alpha=4.0, regularisation=0.1)
+
+
+def weighted(spark, *rows):
+    return spark.createDataFrame(list(rows), "user_id string, content_id string, weight double")
+
+
+@pytest.fixture(scope="module")
+def trained(spark):
+    """A small model: the preferences that it was fitted on, its factors by name, and itself for tasks."""
+    random = np.random.default_rng(3)
+    rows = [
+        (f"u{user:02d}", f"c{content:02d}", float(np.round(random.gamma(2), 3)))
+        for user in range(30)
+        for content in sorted(random.choice(20, 6, replace=False))
+    ]
+    settings = als.AlsSettings(rank=5, iterations=4, alphas=[4], regularisations=[0.1], blocks=2, seed=1)
+    preferences = weighted(spark, *rows)
+    with als.prepared(preferences, 2) as ratings:
+        fitted = als.fit(ratings, settings, POINT)
+        items = collect_items(fitted.item_factors)
+        users = {r["user_id"]: np.array(r["features"]) for r in fitted.user_factors.collect()}
+        again = als.fit(ratings, settings, POINT)
+        assert {r["user_id"]: list(r["features"]) for r in again.user_factors.collect()} == {
+            name: list(features) for name, features in users.items()
+        }, "a second fit differs"
+    return preferences, users, model_of(items, POINT), items
+
+
+def test_factors_solved_from_a_history_equal_those_that_mllib_ends_with(trained):
+    preferences, users, model, _ = trained
+    folded = {r["user_id"]: np.array(r["features"]) for r in fold_in(histories(preferences), model).collect()}
+    assert folded.keys() == users.keys()
+    for name, features in users.items():
+        assert np.allclose(folded[name], features, rtol=1e-4, atol=1e-5), name
+
+
+def test_contributions_of_own_contents_add_up_to_mllibs_score(trained):
+    preferences, users, model, items = trained
+    ids = items.content_ids.to_pylist()
+    for row in histories(preferences).collect():
+        own = Own(
+            np.array([ids.index(o["content_id"]) for o in row["own"]]), np.array([o["weight"] for o in row["own"]])
+        )
+        parts = contributions(model, own, np.arange(len(ids)))
+        assert parts.shape == (6, 20)
+        assert np.allclose(parts.sum(axis=0), items.factors @ users[row["user_id"]], atol=1e-4)
+
+
+def test_the_three_strongest_own_contents_are_named_with_their_share(spark, trained):
+    preferences, _, model, items = trained
+    ids = items.content_ids.to_pylist()
+    history = histories(preferences.where("user_id IN ('u00', 'u01')"))
+    known = {r["user_id"]: {o["content_id"]: o["weight"] for o in r["own"]} for r in history.collect()}
+    lists = top_k(fold_in(history.selectExpr("*", "array('c00') AS seen"), model), items, 7)
+    for row in explain(lists, model).collect():
+        own = known[row["user_id"]]
+        parts = contributions(
+            model, Own(np.array([ids.index(c) for c in own]), np.array(list(own.values()))), np.arange(20)
+        )
+        assert len(row["top"]) == 7
+        for item in row["top"]:
+            column = dict(zip(own, parts[:, ids.index(item["content_id"])], strict=True))
+            positive = {content: part for content, part in column.items() if part > 0}
+            expected = sorted(positive, key=positive.get, reverse=True)[:3]
+            assert [reason["content_id"] for reason in item["because"]] == expected
+            for reason in item["because"]:
+                part = positive[reason["content_id"]]
+                assert reason["contribution"] == pytest.approx(part, rel=1e-6)
+                assert reason["share"] == pytest.approx(part / sum(positive.values()), rel=1e-6)
+
+
+def test_one_own_content_of_rank_one_by_hand(spark):
+    items = collect_items(
+        spark.createDataFrame([("a", [2.0]), ("b", [1.0])], "content_id string, features array<float>")
+    )
+    model = model_of(items, Point(alpha=3.0, regularisation=0.5))
+    asking = spark.createDataFrame(
+        [("u", [("a", 1.0)], [("b", 0.0)])],
+        "user_id string, own array<struct<content_id string, weight double>>, "
+        "top array<struct<content_id string, score double>>",
+    )
+    # A = (4 + 1) + 3 x 4 + 0.5 = 17.5; b = (1 + 3) x 2 = 8; the score of b = 1 x 8 / 17.5.
+    (reason,) = explain(asking, model).head()["top"][0]["because"]
+    assert (reason["content_id"], reason["share"]) == ("a", 1.0)
+    assert reason["contribution"] == pytest.approx(8 / 17.5, abs=1e-15)
+
+
+def test_people_with_no_content_that_the_model_knows_are_left_out(spark, trained):
+    _, _, model, _ = trained
+    strangers = histories(weighted(spark, ("x", "new", 1.0), ("y", "c01", 1.0), ("y", "new", 1.0)))
+    assert [r["user_id"] for r in fold_in(strangers, model).collect()] == ["y"]
+
+
+def test_training_on_nothing_is_refused_with_one_clear_line(spark):
+    with pytest.raises(InputError, match="no interaction with a positive weight to train on"):
+        with als.prepared(weighted(spark), 2):
+            pass
