@@ -1,26 +1,57 @@
 # `make demo` and `make test` do all set-up themselves; `make help` lists the rest.
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+BIN := .venv/bin
+READY := .venv/.ready
+AIRFLOW_BIN := .venv-airflow/bin
+AIRFLOW_READY := .venv-airflow/.ready
+DEMO_DAY ?= 2026-11-14
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all demo clean
+.PHONY: help setup setup-airflow demo check test test-all package clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
-setup: $(READY) ## build the virtual environment
+setup: $(READY) ## build .venv
+
+setup-airflow: $(AIRFLOW_READY) ## build .venv-airflow: Airflow has an environment of its own
 
 $(READY): pyproject.toml conf/pins.txt
-	@echo "building $(VENV) with $$($(PYTHON) --version); this takes a minute or two once"
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint conf/pins.txt --editable '.[dev]'
+	@echo "building .venv with $$($(PYTHON) --version): a minute or two, once"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint conf/pins.txt --editable '.[dev]'
 	@touch $@
+
+$(AIRFLOW_READY): conf/pins-airflow.txt
+	@echo "building .venv-airflow with $$($(PYTHON) --version): a few minutes, once"
+	@$(PYTHON) -m venv .venv-airflow
+	@$(AIRFLOW_BIN)/pip install --quiet --disable-pip-version-check --constraint conf/pins-airflow.txt \
+		apache-airflow apache-airflow-providers-apache-spark pytest
+	@touch $@
+
+demo: setup ## simulate logs, run every step on them, print a summary (data/demo)
+	@$(BIN)/python jobs/run_all.py --env local --date $(DEMO_DAY) --simulate
 
 check: setup ## lint, types, import rules and unit tests (under 3 minutes)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -m "not integration and not airflow"
+	$(BIN)/pytest -m "not integration"
+
+test: setup setup-airflow ## everything in check, whole pipelines, real processes, real Airflow (under 15 minutes)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(AIRFLOW_BIN)/pytest -p no:cacheprovider -c airflow_dags/pytest.ini tests/dags
+	$(BIN)/pytest
+
+test-all: test ## what CI runs
+
+package: setup ## build a wheel for spark-submit --py-files (dist/)
+	@$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
+clean: ## remove what the demo and the tests left
+	rm -rf data build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

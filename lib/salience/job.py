@@ -197,6 +197,7 @@ def run_job(
     argv: Sequence[str] | None = None,
     *,
     interval: bool = True,
+    records: bool = True,
     extra: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> int:
     """Run one job from the command line and return its exit code.
@@ -208,6 +209,7 @@ def run_job(
         main: the job; its module's docstring becomes the help text.
         argv: the arguments, sys.argv's by default.
         interval: whether the job takes `--date` or `--from`/`--to`.
+        records: whether the run leaves a row in ops.runs; a job that only reads does not.
         extra: adds arguments of the job's own.
     """
     name = job_name(main)
@@ -222,6 +224,9 @@ def run_job(
         settings = load_settings(conf_dir, arguments.env, os.environ, arguments.set)
         spark = build_session(f"salience {name}", conf_dir, arguments.env)
         job = Job(name, arguments, conf_dir, settings, spark, Progress(), arguments.release)
+        if not records:
+            main(job)
+            return 0
         with job.recorded():
             main(job)
         return 0

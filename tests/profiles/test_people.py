@@ -40,7 +40,7 @@ def test_recency_counts_days_to_the_as_of_day_and_frequency_counts_days(spark):
 
 def test_hours_and_weekdays_are_local_and_their_shares_sum_to_one(spark):
     events = [
-        # 23:30 UTC on Sunday the 15th is 07:30 on Monday in a zone eight hours ahead, 18:30 on Sunday five hours behind.
+        # 23:30 UTC on Sunday the 15th is 07:30 on Monday eight hours ahead, and 18:30 on Sunday five hours behind.
         {"user": "ann", "at": "15 23:30", "utc_offset_min": 480},
         {"user": "ann", "at": "15 23:30", "utc_offset_min": -300},
         {"user": "ann", "at": "15 23:30"},

@@ -25,11 +25,12 @@ LANGUAGES = {"en": 0.6, "es": 0.15, "zh": 0.15, "de": 0.1}
 
 def contents(spark: SparkSession, world: World) -> DataFrame:
     """Return one row per content: platform, content (its index), creator, topics, what was posted when, and latents."""
-    index = F.col("id")
+    index = "content"
     topics = F.array_compact(F.array(topic(world, index), second_topic(world, index)))
-    return spark.range(0, world.settings.contents, 1, world.settings.partitions).select(
+    numbered = spark.range(0, world.settings.contents, 1, world.settings.partitions).withColumnRenamed("id", index)
+    return numbered.select(
         F.lit(world.platform).alias("platform"),
-        index.alias("content"),
+        index,
         creator(world, index).alias("creator"),
         topics.alias("topics"),
         pick(world.uniform("content/kind", index), {"text": 0.55, "image": 0.45}).alias("kind"),
@@ -41,16 +42,16 @@ def contents(spark: SparkSession, world: World) -> DataFrame:
     )
 
 
-def topic(world: World, index: Column) -> Column:
+def topic(world: World, index: str) -> Column:
     """Return the first topic's number, 0..topics-1."""
     return F.pmod(index, F.lit(world.settings.topics))
 
 
-def second_topic(world: World, index: Column) -> Column:
+def second_topic(world: World, index: str) -> Column:
     """Return another topic's number, or null for a content with one topic."""
     step = 1 + index_below(world.uniform("content/second_topic", index), world.settings.topics - 1)
     has_two = world.uniform("content/has_second_topic", index) < SECOND_TOPIC_SHARE
-    return F.when(has_two, F.pmod(index + step, F.lit(world.settings.topics)))
+    return F.when(has_two, F.pmod(F.col(index) + step, F.lit(world.settings.topics)))
 
 
 def posted_by(world: World, time_ms: Column) -> Column:
@@ -76,33 +77,33 @@ def draw_in_topic(world: World, topic_number: Column, in_topic: Column, u: Colum
     return F.when(is_evergreen, rank).otherwise(in_topic - 1 - rank) * world.settings.topics + topic_number
 
 
-def posted_ms(world: World, index: Column) -> Column:
+def posted_ms(world: World, index: str) -> Column:
     """Return when the content was posted: contents follow one another at even steps with some jitter."""
     old = _old(world)
     new = world.settings.contents - old
-    place = index + world.uniform("content/posted", index)
+    place = F.col(index) + world.uniform("content/posted", index)
     before = (place - old) * (POSTED_BEFORE_DAYS * DAY_MS / old)
     after = (place - old) * ((world.end_ms - world.start_ms) / max(1, new))
-    return F.lit(world.start_ms) + F.floor(F.when(index < old, before).otherwise(after)).cast("bigint")
+    return F.lit(world.start_ms) + F.floor(F.when(F.col(index) < old, before).otherwise(after)).cast("bigint")
 
 
-def quality(world: World, index: Column) -> Column:
+def quality(world: World, index: str) -> Column:
     """Return the latent quality, standard normal."""
     return world.normal("content/quality", index)
 
 
-def style(world: World, index: Column) -> tuple[Column, Column]:
+def style(world: World, index: str) -> tuple[Column, Column]:
     """Return the latent style: two standard normal coordinates that no log shows."""
     return world.normal("content/style/0", index), world.normal("content/style/1", index)
 
 
-def duration_ms(world: World, index: Column) -> Column:
+def duration_ms(world: World, index: str) -> Column:
     """Return the length of a video, 6 s to 3 minutes, short ones more often."""
     seconds = 6.0 * F.exp(math.log(30) * F.pow(world.uniform("content/duration", index), F.lit(1.5)))
     return F.floor(seconds * 1000).cast("bigint")
 
 
-def creator(world: World, index: Column) -> Column:
+def creator(world: World, index: str) -> Column:
     """Return the creator's index; a creator posts on one first topic."""
     topics = world.settings.topics
     per_topic = max(1, world.settings.contents // (CONTENTS_PER_CREATOR * topics))

@@ -56,7 +56,7 @@ def _drawn(world: World) -> Column:
     """Return the kind of dirt that is drawn for the event, or none."""
     share = world.settings.dirt_share
     shares = {kind: share / len(KINDS) for kind in KINDS} | {"none": 1 - share}
-    return pick(world.uniform("dirt/kind", F.col("event")), shares)
+    return pick(world.uniform("dirt/kind", "event"), shares)
 
 
 def _possible_dirt(world: World, clean: CleanSettings) -> Column:
@@ -73,7 +73,7 @@ def _possible_dirt(world: World, clean: CleanSettings) -> Column:
 
 def _lag(world: World) -> Column:
     """Return after how many days a late event is delivered, 1 or 2."""
-    return (1 + index_below(world.uniform("dirt/lag", F.col("event")), 2)).cast("int")
+    return (1 + index_below(world.uniform("dirt/lag", "event"), 2)).cast("int")
 
 
 def _spoilt(name: str, world: World, clean: CleanSettings) -> Column:

@@ -4,7 +4,7 @@ A draw depends on nothing else, so the rows are the same however Spark splits th
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 from pyspark.sql import Column
@@ -13,22 +13,21 @@ from pyspark.sql import functions as F
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-def uniform(seed: int, name: str, *ids: Column) -> Column:
+def uniform(seed: int, name: str, *ids: str) -> Column:
     """Return a double, uniform in [0, 1), with 53 random bits.
 
     Args:
         seed: another seed gives other draws.
-        name: another name gives draws that are independent of these.
-        ids: integer columns; equal ids give equal draws.
+        name: another name gives draws that are independent of these; words and slashes.
+        ids: names of integer columns; equal ids give equal draws.
     """
-    hashed = F.xxhash64(F.lit(seed).cast("bigint"), F.lit(name), *[column.cast("bigint") for column in ids])
-    return F.shiftrightunsigned(hashed, 11).cast("double") * F.lit(2.0**-53)
+    return F.expr(_uniform(seed, name, ids))
 
 
-def normal(seed: int, name: str, *ids: Column) -> Column:
+def normal(seed: int, name: str, *ids: str) -> Column:
     """Return a standard normal double, from two uniform draws by the Box-Muller transform."""
-    radius = F.sqrt(-2.0 * F.log(1.0 - uniform(seed, f"{name}/radius", *ids)))
-    return radius * F.cos(2.0 * math.pi * uniform(seed, f"{name}/angle", *ids))
+    radius, angle = _uniform(seed, f"{name}/radius", ids), _uniform(seed, f"{name}/angle", ids)
+    return F.expr(f"sqrt(-2 * ln(1 - {radius})) * cos({2 * math.pi}D * {angle})")
 
 
 def index_below(u: Column, n: int | Column) -> Column:
@@ -72,3 +71,9 @@ def zipf_rank(u: Column, n: int | Column, exponent: float) -> Column:
 def sigmoid(x: Column) -> Column:
     """Return 1 / (1 + exp(-x))."""
     return 1.0 / (1.0 + F.exp(-x))
+
+
+def _uniform(seed: int, name: str, ids: Sequence[str]) -> str:
+    # As SQL text, because a simulation has some hundred draws and a Column takes ten calls to build.
+    values = ", ".join(f"CAST({column} AS BIGINT)" for column in ids)
+    return f"(shiftrightunsigned(xxhash64({seed}L, '{name}', {values}), 11) * {2.0**-53}D)"

@@ -29,7 +29,7 @@ def events(exposures: DataFrame, world: World) -> DataFrame:
     user, exposure, content = F.col("user"), F.col("exposure"), F.col("content")
     acted = exposures.withColumns(
         {
-            "engaged": world.uniform("exposure/engaged", user, exposure) < F.col("p_engage"),
+            "engaged": world.uniform("exposure/engaged", "user", "exposure") < F.col("p_engage"),
             "first": pick(_draw(world, "first_action"), FIRST_ACTION),
             "engaged_after_ms": _delay_ms(world),
         }
@@ -42,7 +42,7 @@ def events(exposures: DataFrame, world: World) -> DataFrame:
         ((user * 1_000_000 + exposure) * 10 + happening["ordinal"]).alias("event"),
         "user",
         F.when(~happening["from_profile"], content).alias("content"),
-        c.creator(world, content).alias("creator"),
+        c.creator(world, "content").alias("creator"),
         happening["action"].alias("action"),
         (F.col("exposure_ms") + happening["delay_ms"]).alias("event_ms"),
         "utc_offset_min",
@@ -50,7 +50,7 @@ def events(exposures: DataFrame, world: World) -> DataFrame:
         "session",
         "slot",
         F.when(is_play, _watch_ms(world)).alias("watch_ms"),
-        F.when(is_play, c.duration_ms(world, content)).alias("duration_ms"),
+        F.when(is_play, c.duration_ms(world, "content")).alias("duration_ms"),
         F.when(is_impression, F.col("p_engage")).alias("p_engage"),
         F.when(is_impression, F.col("engaged")).alias("engaged"),
     )
@@ -93,7 +93,7 @@ def _event(ordinal: str, action: Column, delay_ms: Column, from_profile: Column 
 
 
 def _draw(world: World, name: str) -> Column:
-    return world.uniform(f"exposure/{name}", F.col("user"), F.col("exposure"))
+    return world.uniform(f"exposure/{name}", "user", "exposure")
 
 
 def _up_to(world: World, name: str, longest_ms: int) -> Column:
@@ -102,7 +102,7 @@ def _up_to(world: World, name: str, longest_ms: int) -> Column:
 
 def _delay_ms(world: World) -> Column:
     """Return the time from exposure to engagement: log-normal, median 5 minutes, 20 s at least, 20 hours at most."""
-    z = world.normal("exposure/delay", F.col("user"), F.col("exposure"))
+    z = world.normal("exposure/delay", "user", "exposure")
     delay = F.floor(F.exp(1.4 * z) * (5 * MINUTE_MS)).cast("bigint")
     return F.least(F.greatest(delay, F.lit(20_000)), F.lit(LONGEST_DELAY_MS))
 
@@ -113,11 +113,11 @@ def _hides(world: World) -> Column:
 
 
 def _plays(world: World) -> Column:
-    wants = sigmoid(-0.2 + 1.5 * F.col("affinity") + 0.4 * c.quality(world, F.col("content")))
+    wants = sigmoid(-0.2 + 1.5 * F.col("affinity") + 0.4 * c.quality(world, "content"))
     return F.col("engaged") | (_draw(world, "plays") < wants)
 
 
 def _watch_ms(world: World) -> Column:
     """Return how long a video is watched; the share watched grows with affinity, and some watch to the end."""
     share = F.least(F.lit(1.0), 1.15 * F.pow(_draw(world, "watched"), 1.0 / (0.6 + 1.5 * F.col("affinity"))))
-    return F.floor(c.duration_ms(world, F.col("content")) * share).cast("bigint")
+    return F.floor(c.duration_ms(world, "content") * share).cast("bigint")

@@ -34,8 +34,8 @@ def exposures(people: DataFrame, world: World) -> DataFrame:
     same = Window.partitionBy("user", "content").orderBy("exposure")
     again = drawn.withColumn("is_repeat", F.row_number().over(same) > 1)
     shown = again.withColumn("content", F.when(F.col("is_repeat"), _any_content(world)).otherwise(F.col("content")))
-    described = shown.drop("is_repeat", "posted").withColumn("second_topic", c.second_topic(world, F.col("content")))
-    felt = described.withColumn("affinity", affinity(c.topic(world, F.col("content")), F.col("second_topic")))
+    described = shown.drop("is_repeat", "posted").withColumn("second_topic", c.second_topic(world, "content"))
+    felt = described.withColumn("affinity", affinity(c.topic(world, "content"), F.col("second_topic")))
     return felt.drop("second_topic").withColumn("p_engage", p_engage(world))
 
 
@@ -46,12 +46,11 @@ def affinity(first_topic: Column, second_topic: Column) -> Column:
 
 def p_engage(world: World) -> Column:
     """Return the planted probability that a positive action follows the exposure."""
-    content = F.col("content")
-    style_0, style_1 = c.style(world, content)
+    style_0, style_1 = c.style(world, "content")
     return sigmoid(
         INTERCEPT
         + AFFINITY * F.col("affinity")
-        + QUALITY * c.quality(world, content)
+        + QUALITY * c.quality(world, "content")
         + STYLE * (F.col("style_0") * style_0 + F.col("style_1") * style_1)
         + PROPENSITY * F.col("propensity")
         + SLOT * (F.col("slot") - 1)
@@ -72,7 +71,7 @@ def _timed(people: DataFrame, world: World) -> DataFrame:
     """
     numbers = F.when(F.col("exposures") > 0, F.sequence(F.lit(0).cast("bigint"), F.col("exposures") - 1))
     numbered = people.withColumn("exposure", F.explode(numbers))
-    user, session, slot, day = (F.col(name) for name in ("user", "session", "slot", "day"))
+    slot, day = F.col("slot"), F.col("day")
     sessions = numbered.withColumns(
         {
             "session": F.floor(F.col("exposure") / F.lit(SESSION_LENGTH)).cast("bigint"),
@@ -82,9 +81,9 @@ def _timed(people: DataFrame, world: World) -> DataFrame:
     active_days = F.col("last_day") - F.col("first_day") + 1
     dated = sessions.withColumns(
         {
-            "day": F.col("first_day") + index_below(world.uniform("session/day", user, session), active_days),
-            "kind": world.uniform("session/kind", user, session),
-            "z": world.normal("session/hour", user, session),
+            "day": F.col("first_day") + index_below(world.uniform("session/day", "user", "session"), active_days),
+            "kind": world.uniform("session/kind", "user", "session"),
+            "z": world.normal("session/hour", "user", "session"),
         }
     )
     moved = F.coalesce(F.col("move_day") <= day, F.lit(False))
@@ -92,7 +91,7 @@ def _timed(people: DataFrame, world: World) -> DataFrame:
     local = placed.withColumns(
         {
             "utc_offset_min": offset_min(F.col("now_in")),
-            "local_ms": F.floor(_local_hour(world, user, session) * HOUR_MS).cast("bigint"),
+            "local_ms": F.floor(_local_hour(world) * HOUR_MS).cast("bigint"),
         }
     )
     utc_ms = world.start_ms + day * DAY_MS + F.col("local_ms") - F.col("utc_offset_min") * MINUTE_MS
@@ -101,15 +100,15 @@ def _timed(people: DataFrame, world: World) -> DataFrame:
     shift = (
         F.when(F.col("session_ms") < world.start_ms, DAY_MS).when(F.col("session_ms") >= world.end_ms, -DAY_MS)
     ).otherwise(0)
-    pause_ms = 20_000 * (slot - 1) + F.floor(world.uniform("exposure/pause", user, F.col("exposure")) * 15_000)
+    pause_ms = 20_000 * (slot - 1) + F.floor(world.uniform("exposure/pause", "user", "exposure") * 15_000)
     timed = started.withColumn("exposure_ms", (F.col("session_ms") + shift + pause_ms).cast("bigint"))
     return timed.drop("day", "kind", "z", "now_in", "local_ms", "session_ms")
 
 
-def _local_hour(world: World, user: Column, session: Column) -> Column:
+def _local_hour(world: World) -> Column:
     """Return the local hour in [0, 24) at which a session starts."""
     kind, z = F.col("kind"), F.col("z")
-    anywhere = 24.0 * world.uniform("session/any_hour", user, session)
+    anywhere = 24.0 * world.uniform("session/any_hour", "user", "session")
     peaks = (
         F.when(kind < LUNCH[0], LUNCH[1] + LUNCH[2] * z)
         .when(kind < LUNCH[0] + EVENING[0], EVENING[1] + EVENING[2] * z)
@@ -120,17 +119,17 @@ def _local_hour(world: World, user: Column, session: Column) -> Column:
 
 def _with_content(timed: DataFrame, world: World) -> DataFrame:
     """Add a posted content, as often as not of the person's strong topics, and how many were `posted` by then."""
-    user, exposure, topic = F.col("user"), F.col("exposure"), F.col("topic")
+    topic = F.col("topic")
     strong = F.array_compact(F.array("interest_1", "interest_2", "interest_3"))
     listed = timed.withColumns({"strong": strong, "posted": c.posted_by(world, F.col("exposure_ms"))})
-    of_mine = index_below(world.uniform("exposure/interest", user, exposure), F.size("strong")).cast("int")
-    of_all = zipf_rank(world.uniform("exposure/topic", user, exposure), world.settings.topics, TOPIC_EXPONENT)
-    in_interests = world.uniform("exposure/in_interests", user, exposure) < IN_INTERESTS_SHARE
+    of_mine = index_below(world.uniform("exposure/interest", "user", "exposure"), F.size("strong")).cast("int")
+    of_all = zipf_rank(world.uniform("exposure/topic", "user", "exposure"), world.settings.topics, TOPIC_EXPONENT)
+    in_interests = world.uniform("exposure/in_interests", "user", "exposure") < IN_INTERESTS_SHARE
     themed = listed.withColumn("topic", F.when(in_interests, F.get("strong", of_mine)).otherwise(of_all))
     counted = themed.withColumns(
         {
             "in_topic": c.posted_in_topic(world, topic, F.col("posted")),
-            "u": world.uniform("exposure/content", user, exposure),
+            "u": world.uniform("exposure/content", "user", "exposure"),
         }
     )
     content = c.draw_in_topic(world, topic, F.col("in_topic"), F.col("u"))
@@ -139,4 +138,4 @@ def _with_content(timed: DataFrame, world: World) -> DataFrame:
 
 def _any_content(world: World) -> Column:
     """Return any posted content, all equally likely; for an exposure that would repeat one."""
-    return index_below(world.uniform("exposure/instead", F.col("user"), F.col("exposure")), F.col("posted"))
+    return index_below(world.uniform("exposure/instead", "user", "exposure"), F.col("posted"))

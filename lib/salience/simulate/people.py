@@ -31,50 +31,50 @@ def people(spark: SparkSession, world: World) -> DataFrame:
     `exposures` is how many contents the person is shown; `first_day` and `last_day` count from 0 and bound the
     person's activity; `move_day` is null for those who stay.
     """
-    index, days = F.col("user"), world.settings.days
-    move_day = 1 + index_below(world.uniform("user/move_day", index), max(1, days - 1))
+    days = world.settings.days
+    move_day = 1 + index_below(world.uniform("user/move_day", "user"), max(1, days - 1))
     third = F.when((F.col("interests") >= 3) & F.lit(world.settings.topics > 2), _third_interest(world))
     numbered = spark.range(0, world.settings.users, 1, world.settings.partitions).withColumnRenamed("id", "user")
     # Each step is a column of its own: Spark would otherwise repeat a draw's expression wherever its value is used.
     drawn = numbered.withColumns(_first_draws(world))
-    return drawn.withColumn("exposures", exposures_of(world, index, F.col("last_day") - F.col("first_day") + 1)).select(
+    return drawn.withColumn("exposures", exposures_of(world, F.col("last_day") - F.col("first_day") + 1)).select(
         F.lit(world.platform).alias("platform"),
         "user",
         "region",
         F.when(F.col("moves"), next_region(F.col("region"))).alias("region_moved_to"),
         F.when(F.col("moves"), move_day).alias("move_day"),
-        pick(world.uniform("user/age_band", index), AGE_BANDS).alias("age_band"),
-        pick(world.uniform("user/device", index), DEVICES).alias("device"),
+        pick(world.uniform("user/age_band", "user"), AGE_BANDS).alias("age_band"),
+        pick(world.uniform("user/device", "user"), DEVICES).alias("device"),
         _registered_ms(world).alias("registered_ms"),
-        (world.uniform("user/opts_out", index) < OPT_OUT_SHARE).alias("opted_out"),
+        (world.uniform("user/opts_out", "user") < OPT_OUT_SHARE).alias("opted_out"),
         "first_day",
         "last_day",
         "exposures",
         "interest_1",
         F.when(F.col("interests") >= 2, F.col("interest_2")).alias("interest_2"),
         third.alias("interest_3"),
-        world.normal("user/propensity", index).alias("propensity"),
-        world.normal("user/chronotype", index).alias("chronotype"),
-        world.normal("user/style/0", index).alias("style_0"),
-        world.normal("user/style/1", index).alias("style_1"),
+        world.normal("user/propensity", "user").alias("propensity"),
+        world.normal("user/chronotype", "user").alias("chronotype"),
+        world.normal("user/style/0", "user").alias("style_0"),
+        world.normal("user/style/1", "user").alias("style_1"),
     )
 
 
 def _first_draws(world: World) -> dict[str, Column]:
     """Return the draws that others build on: region, active days, and the strong topics' numbers."""
-    index, days, topics = F.col("user"), world.settings.days, world.settings.topics
-    joins = world.uniform("user/joins", index) < JOIN_SHARE
-    leaves = (world.uniform("user/leaves", index) < LEAVE_SHARE) & ~joins
-    first = zipf_rank(world.uniform("user/interest_1", index), topics, TOPIC_EXPONENT)
+    days, topics = world.settings.days, world.settings.topics
+    joins = world.uniform("user/joins", "user") < JOIN_SHARE
+    leaves = (world.uniform("user/leaves", "user") < LEAVE_SHARE) & ~joins
+    first = zipf_rank(world.uniform("user/interest_1", "user"), topics, TOPIC_EXPONENT)
     return {
-        "region": pick(world.uniform("user/region", index), REGIONS),
-        "moves": (world.uniform("user/moves", index) < MOVE_SHARE) & F.lit(days > 1),
-        "first_day": F.when(joins, index_below(world.uniform("user/first_day", index), days)).otherwise(0),
-        "last_day": F.when(leaves, index_below(world.uniform("user/last_day", index), days)).otherwise(days - 1),
-        "interests": pick(world.uniform("user/interests", index), INTERESTS_A_PERSON).cast("int"),
+        "region": pick(world.uniform("user/region", "user"), REGIONS),
+        "moves": (world.uniform("user/moves", "user") < MOVE_SHARE) & F.lit(days > 1),
+        "first_day": F.when(joins, index_below(world.uniform("user/first_day", "user"), days)).otherwise(0),
+        "last_day": F.when(leaves, index_below(world.uniform("user/last_day", "user"), days)).otherwise(days - 1),
+        "interests": pick(world.uniform("user/interests", "user"), INTERESTS_A_PERSON).cast("int"),
         "interest_1": first,
         "interest_2": F.pmod(
-            first + 1 + index_below(world.uniform("user/interest_2", index), topics - 1), F.lit(topics)
+            first + 1 + index_below(world.uniform("user/interest_2", "user"), topics - 1), F.lit(topics)
         ),
     }
 
@@ -82,18 +82,18 @@ def _first_draws(world: World) -> dict[str, Column]:
 def _third_interest(world: World) -> Column:
     """Return a topic's number that is neither the first nor the second strong topic."""
     low, high = F.least("interest_1", "interest_2"), F.greatest("interest_1", "interest_2")
-    drawn = index_below(world.uniform("user/interest_3", F.col("user")), max(1, world.settings.topics - 2))
+    drawn = index_below(world.uniform("user/interest_3", "user"), max(1, world.settings.topics - 2))
     # Drawn among the topics that are left, and counted past the two that are taken.
     return F.when(drawn < low, drawn).when(drawn + 1 < high, drawn + 1).otherwise(drawn + 2)
 
 
 def _registered_ms(world: World) -> Column:
     """Return when the person registered, up to LONGEST_REGISTERED_DAYS before the first simulated day."""
-    age = 1.0 - world.uniform("user/registered", F.col("user"))
+    age = 1.0 - world.uniform("user/registered", "user")
     return F.lit(world.start_ms) - F.floor(age * LONGEST_REGISTERED_DAYS * DAY_MS).cast("bigint")
 
 
-def exposures_of(world: World, index: Column, active_days: Column) -> Column:
+def exposures_of(world: World, active_days: Column) -> Column:
     """Return how many contents the person is shown in so many active days, with a skew over people.
 
     The activity's quantile runs evenly through the people, so the total hardly depends on the seed.
@@ -102,12 +102,12 @@ def exposures_of(world: World, index: Column, active_days: Column) -> Column:
     # A first or last day drawn evenly leaves (days + 1) / 2 active days on average.
     mean_active_share = 1 - (JOIN_SHARE + LEAVE_SHARE * (1 - JOIN_SHARE)) * (1 - (days + 1) / (2 * days))
     wanted = world.exposures_per_user / mean_active_share * active_days / days
-    u = world.uniform("user/activity", index)
-    quantile = (permuted(index, users, world.settings.seed) + u) / users
+    u = world.uniform("user/activity", "user")
+    quantile = (permuted(F.col("user"), users, world.settings.seed) + u) / users
     mean = math.gamma(1 + 1 / ACTIVITY_SHAPE)
     # The least keeps the logarithm finite where the quantile rounds to 1.
     activity = F.pow(-F.log(F.greatest(1.0 - quantile, F.lit(1e-15))), F.lit(1 / ACTIVITY_SHAPE)) / mean
-    shown = F.floor(activity * wanted + world.uniform("user/exposures", index))
+    shown = F.floor(activity * wanted + world.uniform("user/exposures", "user"))
     return F.least(shown, F.lit(max(1, int(world.settings.contents * LARGEST_SHARE_SEEN)))).cast("bigint")
 
 

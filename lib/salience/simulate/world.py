@@ -62,11 +62,11 @@ class World:
         rows = self.settings.events / len(PLATFORMS)
         return rows / ROWS_PER_EXPOSURE[self.platform] / self.settings.users
 
-    def uniform(self, name: str, *ids: Column) -> Column:
+    def uniform(self, name: str, *ids: str) -> Column:
         """Return this platform's uniform draw of that name; see `draws.uniform`."""
         return draws.uniform(self.settings.seed, f"{self.platform}/{name}", *ids)
 
-    def normal(self, name: str, *ids: Column) -> Column:
+    def normal(self, name: str, *ids: str) -> Column:
         """Return this platform's standard normal draw of that name; see `draws.normal`."""
         return draws.normal(self.settings.seed, f"{self.platform}/{name}", *ids)
 

@@ -1,0 +1,20 @@
+"""Print the answer of a SQL query over the tables: current.<table> for what is in force, <layer>.<table> for all of it."""
+
+from argparse import ArgumentParser
+
+from salience.job import Job, run_job
+from salience.tables.views import register
+
+
+def main(job: Job) -> None:
+    register(job.warehouse)
+    job.spark.sql(job.arguments.query).show(job.arguments.rows, truncate=False)
+
+
+def extra(parser: ArgumentParser) -> None:
+    parser.add_argument("query", help='like "SELECT * FROM current.recommendations"')
+    parser.add_argument("--rows", type=int, default=20, help="print at most this many rows")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main, interval=False, records=False, extra=extra))
