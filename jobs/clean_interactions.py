@@ -16,7 +16,7 @@ from salience.sources.deliveries import Delivery
 from salience.sources.intake import ledger_rows, look_at_deliveries, require_none_refused, require_some, take
 from salience.sources.mapping import BRONZE_TABLES, Dataset, SourceMapping, load_mapping
 from salience.sources.typed import RAW, typed_rows
-from salience.tables import ops
+from salience.tables import ops, silver
 
 
 def main(job: Job) -> None:
@@ -25,6 +25,8 @@ def main(job: Job) -> None:
     job.key_ids = {platform: key.key_id for platform, key in keys.items()}
     for platform in (platform for platform, key in keys.items() if key.is_demo):
         job.say(f"warning: {platform} uses the demo pseudonym key; set {KEY_VARIABLE}{platform.upper()}")
+    for dimension in (silver.CONTENTS, silver.USERS):
+        job.warehouse.ensure(dimension)  # empty for platforms that deliver none
     seen: list[Delivery] = []
     for mapping in mappings:
         for dataset in mapping.datasets:

@@ -1,4 +1,4 @@
-"""Print the answer of a SQL query over the tables: current.<table> for what is in force, <layer>.<table> for all of it."""
+"""Print the answer of a SQL query: current.<table> holds what is in force, <layer>.<table> all that is stored."""
 
 from argparse import ArgumentParser
 

@@ -17,7 +17,6 @@ import score_engagement
 import simulate_logs
 import train_engagement
 import train_recommender
-
 from salience.job import Job, run_job
 from salience.report.summary import summary
 

@@ -3,14 +3,10 @@
 Reads silver.interactions and silver.contents; writes gold.engagement_evaluation and the models engagement/<platform>.
 """
 
-from functools import reduce
-
-from pyspark.sql import DataFrame
-
 from salience.engagement.exposures import exposures, labelled
 from salience.engagement.features import FEATURES, features
 from salience.engagement.logistic import to_frame
-from salience.engagement.train import train
+from salience.engagement.train import judge, train
 from salience.engagement.windows import windows
 from salience.job import Job, run_job
 from salience.settings import settings_as_json
@@ -19,27 +15,23 @@ from salience.tables import engagement, silver
 
 def main(job: Job) -> None:
     settings = job.settings.engagement
-    protocol = windows(job.as_of, settings).protocol
+    split = windows(job.as_of, settings)
     exposed = exposures(job.read(silver.INTERACTIONS), job.as_of, settings).persist()
-    contents = job.read(silver.CONTENTS)
     job.say("finding exposures, what they led to, and what was known before each")
-    examples = features(labelled(exposed, job.as_of, settings), exposed, contents, settings).persist()
-    examples.count()
-    evaluations = []
+    labelled_ones = labelled(exposed, job.as_of, settings)
+    examples = features(labelled_ones, exposed, job.read(silver.CONTENTS), settings).persist()
+    fitted = {}
     for platform in job.settings.platforms:
-        job.say(f"fitting and judging the engagement model of {platform}")
-        coefficients, evaluation = train(examples, platform, job.as_of, settings)
-        manifest = {
-            "features": FEATURES,
-            "protocol": protocol,
-            "settings": settings_as_json(settings),
-            "inputs": job.inputs,
-        }
-        frames = {"coefficients": to_frame(coefficients, examples)}
+        job.say(f"fitting the engagement model of {platform}")
+        fitted[platform] = train(examples, platform, split, settings)
+    job.say("judging the engagement models on the test window")
+    evaluation = judge(examples, fitted, split, settings.bootstrap_replicates)
+    job.write_snapshot(engagement.EVALUATION, evaluation)
+    identity = {"settings": settings_as_json(settings), "protocol": split.protocol, "inputs": job.inputs}
+    for platform, models in fitted.items():
+        frames = {"coefficients": to_frame(models.published, examples)}
         name = f"engagement/{platform}"
-        job.add_model(name, job.models.save(job.release, name, frames, manifest))
-        evaluations.append(evaluation)
-    job.write_snapshot(engagement.EVALUATION, reduce(DataFrame.unionByName, evaluations))
+        job.add_model(name, job.models.save(job.release, name, frames, identity | {"features": FEATURES}))
     examples.unpersist()
     exposed.unpersist()
 

@@ -104,6 +104,6 @@ def test_people_with_no_content_that_the_model_knows_are_left_out(spark, trained
 
 
 def test_training_on_nothing_is_refused_with_one_clear_line(spark):
-    with pytest.raises(InputError, match="no interaction with a positive weight to train on"):
-        with als.prepared(weighted(spark), 2):
-            pass
+    refused = pytest.raises(InputError, match="no interaction with a positive weight to train on")
+    with refused, als.prepared(weighted(spark), 2):
+        pass

@@ -78,6 +78,19 @@ def probability(coefficients: Coefficients) -> Column:
     return 1 / (1 + F.exp(-reduce(lambda total, term: total + term, terms, F.lit(coefficients[INTERCEPT]))))
 
 
+def probability_by_platform(models: Mapping[str, Coefficients]) -> Column:
+    """Return P(engage_24h) of a row by the model of its platform; null where there is none.
+
+    Args:
+        models: coefficients by platform, at least one.
+    """
+    (first, model), *others = models.items()
+    chosen = F.when(F.col("platform") == first, probability(model))
+    for platform, other in others:
+        chosen = chosen.when(F.col("platform") == platform, probability(other))
+    return chosen
+
+
 def to_frame(coefficients: Coefficients, like: DataFrame) -> DataFrame:
     """Return feature, coefficient as a frame of the session of `like`; the intercept is a row of its own."""
     rows = list(coefficients.items())

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import date
-from functools import reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.engagement.exposures import end_of
 from salience.engagement.features import features
-from salience.engagement.logistic import Coefficients, probability
+from salience.engagement.logistic import Coefficients, probability_by_platform
 from salience.engagement.train import LOGISTIC
 from salience.settings import EngagementSettings
 
@@ -60,9 +59,5 @@ def score(
     """
     known = F.col("platform").isin(list(models))
     with_features = features(asked.where(known), exposed.where(known), contents, settings)
-    branches = [(F.col("platform") == platform, probability(model)) for platform, model in models.items()]
-    first, *others = branches
-    chosen = reduce(lambda so_far, branch: so_far.when(*branch), others, F.when(*first))
-    return with_features.select(
-        "platform", "user_id", "content_id", F.lit(LOGISTIC).alias("model"), chosen.alias("p_engage_24h")
-    )
+    p = probability_by_platform(models).alias("p_engage_24h")
+    return with_features.select("platform", "user_id", "content_id", F.lit(LOGISTIC).alias("model"), p)

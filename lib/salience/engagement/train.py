@@ -1,6 +1,7 @@
-"""Training and judging one platform's engagement model."""
+"""Training and judging the engagement models, one a platform."""
 
-from datetime import date
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -8,54 +9,66 @@ from pyspark.sql import functions as F
 from salience.engagement.evaluate import evaluate
 from salience.engagement.exposures import LABEL
 from salience.engagement.features import FEATURES
-from salience.engagement.logistic import Coefficients, fit, probability, require_both_classes
-from salience.engagement.windows import Windows, windows
+from salience.engagement.logistic import Coefficients, fit, probability_by_platform, require_both_classes
+from salience.engagement.windows import Windows
 from salience.settings import EngagementSettings
 
 LOGISTIC, BASE_RATE = "logistic", "base_rate"
 
 
-def train(
-    examples: DataFrame, platform: str, as_of: date, settings: EngagementSettings
-) -> tuple[Coefficients, DataFrame]:
-    """Fit the engagement model on early exposures, judge it on late ones, then refit it on all.
+@dataclass(frozen=True)
+class Fitted:
+    """One platform's models: what the training window taught, to be judged, and what all exposures taught, to be used.
+
+    `base_rate` is the training window's engagement rate, which any model must beat.
+    """
+
+    judged: Coefficients
+    base_rate: float
+    published: Coefficients
+
+
+def train(examples: DataFrame, platform: str, split: Windows, settings: EngagementSettings) -> Fitted:
+    """Fit a platform's model on the training window, and again on all labelled exposures.
 
     Args:
         examples: labelled exposures of every platform with their FEATURES; read several times, so cache it.
         platform: the one to train for.
-        as_of: last UTC day that is known.
+        split: the windows of training and test.
         settings: engagement settings.
-
-    Returns:
-        The refitted coefficients, and the rows for gold.engagement_evaluation (without release_id) of the model that
-        was fitted on the training window and of the training window's engagement rate.
 
     Raises:
         InputError: the training or the test window holds no exposure, or only one label.
     """
-    split = windows(as_of, settings)
     own = examples.where(F.col("platform") == platform)
     base_rate = _base_rate(own, platform, split)
-    judged = fit(own.where(split.in_train), FEATURES, settings)
-    test = own.where(split.in_test).select(
-        "platform",
-        "user_id",
-        LABEL,
-        F.explode(
-            F.array(
-                F.struct(F.lit(LOGISTIC).alias("model"), probability(judged).alias("p_engage_24h")),
-                F.struct(F.lit(BASE_RATE).alias("model"), F.lit(base_rate).alias("p_engage_24h")),
-            )
-        ).alias("prediction"),
-    )
-    rows = evaluate(test.select("platform", "user_id", LABEL, "prediction.*"), settings.bootstrap_replicates).select(
+    return Fitted(fit(own.where(split.in_train), FEATURES, settings), base_rate, fit(own, FEATURES, settings))
+
+
+def judge(examples: DataFrame, fitted: Mapping[str, Fitted], split: Windows, replicates: int) -> DataFrame:
+    """Return the rows of gold.engagement_evaluation, without release_id.
+
+    Args:
+        examples: labelled exposures with their FEATURES.
+        fitted: models by platform; other platforms are left out.
+        split: the windows; those in the test window are judged.
+        replicates: of the bootstrap behind the intervals.
+    """
+    base_rate = F.create_map([F.lit(text) for p, models in fitted.items() for text in (p, models.base_rate)])
+    predicted = {
+        LOGISTIC: probability_by_platform({platform: models.judged for platform, models in fitted.items()}),
+        BASE_RATE: base_rate[F.col("platform")],
+    }
+    each = F.array(*(F.struct(F.lit(model).alias("model"), p.alias("p_engage_24h")) for model, p in predicted.items()))
+    test = examples.where(split.in_test & F.col("platform").isin(list(fitted)))
+    predictions = test.select("platform", "user_id", LABEL, F.explode(each).alias("predicted"))
+    return evaluate(predictions.select("platform", "user_id", LABEL, "predicted.*"), replicates).select(
         "*",
         F.lit(LABEL).alias("label"),
         F.lit(split.train_end.isoformat()).cast("timestamp").alias("trained_at"),
         F.lit(split.protocol).alias("protocol"),
         F.lit("all").alias("segment"),
     )
-    return fit(own, FEATURES, settings), rows
 
 
 def _base_rate(own: DataFrame, platform: str, split: Windows) -> float:

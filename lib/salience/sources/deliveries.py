@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
@@ -54,6 +55,7 @@ def find_deliveries(
     folder = f"{logs.rstrip('/')}/{mapping.platform}/{dataset}"
     present = set(files.list_folders(spark, folder))
     found = []
+    known: dict[str, T.StructType] = {}
     for day in days:
         name = f"{mapping.partition}={day.isoformat()}"
         if name in present:
@@ -61,7 +63,7 @@ def find_deliveries(
             data = tuple(entry for entry in entries if not entry.name.startswith(("_", ".")))
             complete = any(entry.name == SUCCESS for entry in entries)
             delivery = Delivery(mapping.platform, dataset, day, f"{folder}/{name}", data, complete)
-            found.append(_look_into(spark, delivery) if complete else delivery)
+            found.append(_look_into(spark, delivery, known) if complete else delivery)
     return found
 
 
@@ -72,8 +74,11 @@ def delivered_days(spark: SparkSession, logs: str, mapping: SourceMapping, datas
     return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
 
-def _look_into(spark: SparkSession, delivery: Delivery) -> Delivery:
-    """Check every file and read the schema. Spark itself would skip an empty file without a word."""
+def _look_into(spark: SparkSession, delivery: Delivery, known: dict[str, T.StructType]) -> Delivery:
+    """Check every file and read its schema; `known` keeps Spark's reading of each footer's schema.
+
+    Spark itself would skip an empty file without a word.
+    """
     for entry in delivery.files:
         if not files.is_parquet(spark, entry):
             what = "is empty (0 bytes)" if entry.size == 0 else "is not a Parquet file"
@@ -81,7 +86,19 @@ def _look_into(spark: SparkSession, delivery: Delivery) -> Delivery:
     if not delivery.files:
         # A complete delivery of nothing is a statement: the day has no rows (any more).
         return delivery
-    try:
-        return replace(delivery, schema=spark.read.parquet(delivery.path).schema)
-    except PySparkException as error:
-        return delivery.refused(f"its schema cannot be read: {str(error).splitlines()[0]}")
+    for entry in delivery.files:
+        try:
+            text = files.parquet_schema(spark, entry)
+            if text not in known:
+                known[text] = spark.read.parquet(entry.path).schema
+        except (PySparkException, Py4JJavaError) as error:
+            return delivery.refused(f"{entry.name}: its schema cannot be read ({_cause(error)}); deliver it again")
+        if delivery.schema is not None and known[text] != delivery.schema:
+            return delivery.refused(f"{entry.name} has another schema than {delivery.files[0].name}; deliver it again")
+        delivery = replace(delivery, schema=known[text])
+    return delivery
+
+
+def _cause(error: PySparkException | Py4JJavaError) -> str:
+    text = str(error.java_exception) if isinstance(error, Py4JJavaError) else str(error)
+    return text.splitlines()[0][:300]

@@ -59,6 +59,26 @@ def is_parquet(spark: SparkSession, entry: FileEntry) -> bool:
         stream.close()
 
 
+def parquet_schema(spark: SparkSession, entry: FileEntry) -> str:
+    """Return the schema in a Parquet file's footer as text: equal texts read as equal Spark schemas.
+
+    Raises:
+        py4j.protocol.Py4JJavaError: the footer cannot be read.
+    """
+    jvm: Any = spark.sparkContext._jvm
+    configuration = spark.sparkContext._jsc.hadoopConfiguration()
+    source = jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(
+        jvm.org.apache.hadoop.fs.Path(entry.path), configuration
+    )
+    reader = jvm.org.apache.parquet.hadoop.ParquetFileReader.open(source)
+    try:
+        about = reader.getFooter().getFileMetaData()
+        by_spark = about.getKeyValueMetaData().get("org.apache.spark.sql.parquet.row.metadata")
+        return f"{about.getSchema().toString()}{by_spark}"
+    finally:
+        reader.close()
+
+
 def _open(spark: SparkSession, path: str) -> tuple[Any, Any]:
     context = spark.sparkContext
     hadoop_path = context._jvm.org.apache.hadoop.fs.Path(path)  # type: ignore[union-attr]

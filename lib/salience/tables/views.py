@@ -9,7 +9,7 @@ CURRENT = "current"
 
 
 def register(warehouse: Warehouse) -> list[str]:
-    """Register every existing table as `<layer>.<table>` and what readers should see as `current.<table>`; return the names.
+    """Register every table as `<layer>.<table>` and what readers should see as `current.<table>`; return the names.
 
     A snapshot's view holds the rows that the newest release names, and exists once a release names any; bronze and ops
     have no view.
