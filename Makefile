@@ -2,31 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-AIRFLOW_BIN := .venv-airflow/bin
-AIRFLOW_READY := .venv-airflow/.ready
 DEMO_DAY ?= 2026-11-14
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-airflow demo check test test-all package clean
+.PHONY: help setup demo check test test-all package clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
 setup: $(READY) ## build .venv
 
-setup-airflow: $(AIRFLOW_READY) ## build .venv-airflow: Airflow has an environment of its own
-
 $(READY): pyproject.toml conf/pins.txt
 	@echo "building .venv with $$($(PYTHON) --version): a minute or two, once"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint conf/pins.txt --editable '.[dev]'
-	@touch $@
-
-$(AIRFLOW_READY): conf/pins-airflow.txt
-	@echo "building .venv-airflow with $$($(PYTHON) --version): a few minutes, once"
-	@$(PYTHON) -m venv .venv-airflow
-	@$(AIRFLOW_BIN)/pip install --quiet --disable-pip-version-check --constraint conf/pins-airflow.txt \
-		apache-airflow apache-airflow-providers-apache-spark pytest
 	@touch $@
 
 demo: setup ## simulate logs, run every step on them, print a summary (data/demo)
@@ -39,12 +28,11 @@ check: setup ## lint, types, import rules and unit tests (under 3 minutes)
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m "not integration"
 
-test: setup setup-airflow ## everything in check, whole pipelines, real processes, real Airflow (under 15 minutes)
+test: setup ## everything in check, and the tests of whole jobs (under 15 minutes)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(AIRFLOW_BIN)/pytest -p no:cacheprovider -c airflow_dags/pytest.ini tests/dags
 	$(BIN)/pytest
 
 test-all: test ## what CI runs

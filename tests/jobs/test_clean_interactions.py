@@ -1,17 +1,18 @@
-import clean_interactions
-import pytest
-from chispa import assert_df_equality
-from pyspark.sql import functions as F
+from pathlib import Path
 
+import pytest
+from pyspark.sql import functions as F
+from tests.logs import deliver, feed_event
+
+import clean_interactions
 from salience.job import run_job
 from salience.tables import bronze, ops, silver
-from tests.logs import deliver, feed_event
+
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 def logs(settings):
-    from pathlib import Path
-
     return Path(settings.logs)
 
 
@@ -35,7 +36,7 @@ def ledger(warehouse, *columns):
     return [tuple(row) for row in warehouse.read(ops.DELIVERIES).orderBy("seen_at").select(*columns).collect()]
 
 
-def test_every_row_ends_accepted_rejected_or_excluded_with_its_reasons(logs, clean, warehouse, spark):
+def test_every_row_ends_accepted_rejected_or_excluded_with_its_reasons(logs, clean, warehouse):
     rows = [
         feed_event(),
         feed_event(),
@@ -49,18 +50,14 @@ def test_every_row_ends_accepted_rejected_or_excluded_with_its_reasons(logs, cle
     deliver(logs, "2026-11-02", rows)
     assert clean("2026-11-02", None, "--set", "clean.max_lateness_days=2") == 0
     assert accepted(warehouse) == [("e1", "2026-11-02"), ("e7", "2026-11-02")]
-    reasons = warehouse.read(silver.REJECTED_EVENTS).select("event_id", "reasons").orderBy("event_id")
-    expected = spark.createDataFrame(
-        [
-            ("e2", ["missing_user_id", "unknown_action"]),
-            ("e3", ["missing_time"]),
-            ("e4", ["future_event"]),
-            ("e5", ["too_late"]),
-            ("e6", ["missing_content_id"]),
-        ],
-        "event_id string, reasons array<string>",
-    )
-    assert_df_equality(reasons, expected, ignore_nullable=True)
+    reasons = warehouse.read(silver.REJECTED_EVENTS).select("event_id", "reasons").collect()
+    assert {row["event_id"]: row["reasons"] for row in reasons} == {
+        "e2": ["missing_user_id", "unknown_action"],
+        "e3": ["missing_time"],
+        "e4": ["future_event"],
+        "e5": ["too_late"],
+        "e6": ["missing_content_id"],
+    }
     excluded = warehouse.read(silver.EXCLUDED_EVENTS).select("event_id", "reason", "winner_event_id").collect()
     assert [tuple(row) for row in excluded] == [("e1", "duplicate", "e1")]
     assert ledger(warehouse, "state", "emitted", "rejected", "excluded", "accepted") == [("taken", 8, 5, 1, 2)]
@@ -103,7 +100,7 @@ def test_a_copy_in_a_later_delivery_loses_even_when_it_is_taken_first(logs, clea
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda folder: (folder / "part-1.parquet").write_text("a,b\n1,2\n" * 9), "part-1.parquet is not a Parquet file"),
+        (lambda folder: (folder / "part-1.parquet").write_text("a,b\n" * 9), "part-1.parquet is not a Parquet file"),
         (lambda folder: (folder / "part-1.parquet").touch(), "part-1.parquet is empty (0 bytes)"),
     ],
 )
@@ -112,7 +109,8 @@ def test_a_bad_file_refuses_its_delivery_and_the_others_proceed(logs, clean, war
     spoil(deliver(logs, "2026-11-03", [feed_event(log_id="e2", ts="2026-11-03T10:00:00Z")]))
     assert clean("2026-11-02", "2026-11-03") == 2
     error = capsys.readouterr().err
-    assert told in error and "feed/interactions/dt=2026-11-03" in error and "refused 1 of 2 deliveries (1 taken)" in error
+    assert told in error and "feed/interactions/dt=2026-11-03" in error
+    assert "refused 1 of 2 deliveries (1 taken)" in error
     assert accepted(warehouse) == [("e1", "2026-11-02")]
     assert sorted(ledger(warehouse, "state")) == [("refused",), ("taken",)]
 

@@ -14,7 +14,7 @@ from salience.simulate.writer import write_simulation
 from tests.conftest import CONF
 
 AS_OF = date(2026, 11, 6)
-SMALL = {"users": 200, "contents": 120, "days": 6, "events": 16_000, "topics": 6, "dirt_share": 0.12, "partitions": 2}
+SMALL = {"users": 200, "contents": 240, "days": 6, "events": 16_000, "topics": 8, "dirt_share": 0.12, "partitions": 2}
 
 
 def small_settings(root: Path, **changes: object) -> Settings:

@@ -39,7 +39,7 @@ def logs(spark, where):
 
 def test_rows_depend_on_the_seed_and_not_on_the_partitions(spark, tmp_path):
     few = logs(spark, world(tmp_path, "video", partitions=2))
-    assert len(few["interactions"]) > 2000
+    assert len(few["interactions"]) > 2500
     assert logs(spark, world(tmp_path, "video", partitions=7)) == few
     other = logs(spark, world(tmp_path, "video", partitions=2, seed=43))
     assert all(other[name] != few[name] for name in few)

@@ -13,7 +13,7 @@ from salience.simulate.draws import index_below, permuted, pick, zipf_rank
 from salience.simulate.world import DAY_MS, World
 
 ZIPF_EXPONENT = 0.9
-EVERGREEN_SHARE = 0.7
+EVERGREEN_SHARE = 0.8
 """Share of exposures that favour a topic's oldest contents; the others favour its newest."""
 POSTED_BEFORE_SHARE = 0.6
 """Share of contents posted in the days before the first simulated day."""

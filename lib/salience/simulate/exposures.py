@@ -10,6 +10,8 @@ from salience.simulate.world import DAY_MS, HOUR_MS, MINUTE_MS, TOPIC_EXPONENT, 
 
 IN_INTERESTS_SHARE = 0.5
 """Share of exposures drawn from the person's strong topics; the others are from any topic."""
+INSTEAD_EXPONENT = 0.5
+"""Skew of the contents that are shown instead of one that the person has already seen."""
 SESSION_LENGTH = 8
 """Exposures a session."""
 
@@ -137,5 +139,6 @@ def _with_content(timed: DataFrame, world: World) -> DataFrame:
 
 
 def _any_content(world: World) -> Column:
-    """Return any posted content, all equally likely; for an exposure that would repeat one."""
-    return index_below(world.uniform("exposure/instead", "user", "exposure"), F.col("posted"))
+    """Return any posted content, older ones more often; for an exposure that would repeat one."""
+    u = world.uniform("exposure/instead", "user", "exposure")
+    return zipf_rank(u, F.col("posted"), INSTEAD_EXPONENT)
