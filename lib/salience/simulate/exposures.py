@@ -10,7 +10,7 @@ from salience.simulate.world import DAY_MS, HOUR_MS, MINUTE_MS, TOPIC_EXPONENT, 
 
 IN_INTERESTS_SHARE = 0.5
 """Share of exposures drawn from the person's strong topics; the others are from any topic."""
-INSTEAD_EXPONENT = 0.5
+INSTEAD_EXPONENT = 0.3
 """Skew of the contents that are shown instead of one that the person has already seen."""
 SESSION_LENGTH = 8
 """Exposures a session."""

@@ -19,7 +19,7 @@ INTERESTS_A_PERSON = {"1": 0.35, "2": 0.4, "3": 0.25}
 
 ACTIVITY_SHAPE = 0.75
 """Shape of the Weibull distribution of activity; below 1 a few people make much of the traffic."""
-LARGEST_SHARE_SEEN = 1 / 2
+LARGEST_SHARE_SEEN = 1 / 3
 """Nobody is exposed to more than this share of the catalogue."""
 LONGEST_REGISTERED_DAYS = 700
 JOIN_SHARE, LEAVE_SHARE, MOVE_SHARE, OPT_OUT_SHARE = 0.15, 0.15, 0.05, 0.04
