@@ -2,10 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+AIRFLOW_BIN := .venv-airflow/bin
+AIRFLOW_READY := .venv-airflow/.ready
 DEMO_DAY ?= 2026-11-14
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-all package clean
+.PHONY: help setup setup-airflow demo check test test-airflow test-all package clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -16,6 +18,15 @@ $(READY): pyproject.toml conf/pins.txt
 	@echo "building .venv with $$($(PYTHON) --version): a minute or two, once"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint conf/pins.txt --editable '.[dev]'
+	@touch $@
+
+setup-airflow: $(AIRFLOW_READY) ## build .venv-airflow: Airflow has an environment of its own
+
+$(AIRFLOW_READY): conf/pins-airflow.txt
+	@echo "building .venv-airflow with $$($(PYTHON) --version): a few minutes, once"
+	@$(PYTHON) -m venv .venv-airflow
+	@$(AIRFLOW_BIN)/pip install --quiet --disable-pip-version-check --constraint conf/pins-airflow.txt \
+		apache-airflow apache-airflow-providers-apache-spark pytest
 	@touch $@
 
 demo: setup ## simulate logs, run every step on them, print a summary (data/demo)
@@ -34,6 +45,9 @@ test: setup ## everything in check, and the tests of whole jobs (under 15 minute
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+test-airflow: setup setup-airflow ## the DAG's tests; one of them runs it on a real Airflow (about 10 minutes)
+	$(AIRFLOW_BIN)/pytest -p no:cacheprovider -c airflow_dags/pytest.ini tests/dags
 
 test-all: test ## what CI runs
 
