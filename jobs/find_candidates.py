@@ -3,6 +3,7 @@
 Writes gold.recommendation_candidates.
 """
 
+from contextlib import ExitStack
 from functools import reduce
 
 from pyspark.sql import DataFrame
@@ -10,29 +11,34 @@ from pyspark.sql import functions as F
 
 from salience.job import Job, run_job
 from salience.recommend.availability import people
+from salience.recommend.caching import kept
 from salience.recommend.candidates import as_rows, personal, trending
 from salience.recommend.split import end_of
-from salience.recommend.training import for_tasks
+from salience.recommend.training import COLUMNS, for_tasks
 from salience.tables import recommendations, silver
 
 
 def main(job: Job) -> None:
     settings, cut = job.settings.recommend, end_of(job.as_of)
-    past = job.read(silver.INTERACTIONS).where(F.col("event_date") <= F.lit(job.as_of))
+    past = job.read(silver.INTERACTIONS).where(F.col("event_date") <= F.lit(job.as_of)).select(COLUMNS)
     contents, users = job.read(silver.CONTENTS), job.read(silver.USERS)
     found = []
-    for platform in job.settings.platforms:
-        here = F.col("platform") == platform
-        interactions, known = past.where(here), contents.where(here)
-        model = job.models.load(job.load_model(f"als/{platform}", made_by="train_recommender"))
-        served = people(users.where(here), interactions, cut)
-        job.say(f"{platform}: finds what ALS proposes, and why")
-        items = model.frames["item_factors"]
-        lists = personal(served, interactions, known, cut, items, for_tasks(items, model.manifest), settings).persist()
-        found.append(as_rows(lists, platform, "als", because=F.col("item.because")))
-        found.append(as_rows(trending(served, interactions, known, cut, lists, settings), platform, "trending"))
-    job.say("fills up with what is popular")
-    job.write_snapshot(recommendations.CANDIDATES, reduce(DataFrame.union, found))
+    with ExitStack() as stack:
+        for platform in job.settings.platforms:
+            here = F.col("platform") == platform
+            known = contents.where(here)
+            interactions = stack.enter_context(kept(past.where(here)))
+            served = people(users.where(here), interactions, cut)
+            model = job.models.load(job.load_model(f"als/{platform}", made_by="train_recommender"))
+            items = model.frames["item_factors"]
+            job.say(f"{platform}: finds what ALS proposes, and why")
+            fitted = for_tasks(items, model.manifest)
+            lists = personal(served, interactions, known, cut, items, fitted, settings)
+            lists = stack.enter_context(kept(lists))
+            found.append(as_rows(lists, platform, "als", because=F.col("item.because")))
+            found.append(as_rows(trending(served, interactions, known, cut, lists, settings), platform, "trending"))
+        job.say("fills up with what is popular")
+        job.write_snapshot(recommendations.CANDIDATES, reduce(DataFrame.union, found))
 
 
 if __name__ == "__main__":

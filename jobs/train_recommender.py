@@ -6,9 +6,10 @@ Writes gold.recommender_evaluation and the models als/<platform> of the release.
 from pyspark.sql import functions as F
 
 from salience.job import Job, run_job
+from salience.recommend.caching import kept
 from salience.recommend.evaluate import as_frame, choose, report
 from salience.recommend.split import cuts
-from salience.recommend.training import fitted, kept, manifest
+from salience.recommend.training import COLUMNS, fitted, manifest
 from salience.tables import recommendations, silver
 
 
@@ -20,10 +21,10 @@ def main(job: Job) -> None:
     rows = []
     for platform in job.settings.platforms:
         here = F.col("platform") == platform
-        with kept(past.where(here)) as interactions:
-            job.say(f"{platform}: tries each ALS setting and popularity half-life on days {settings.evaluation_days:g}")
+        with kept(past.where(here).select(COLUMNS)) as interactions:
+            job.say(f"{platform}: tries ALS settings and popularity half-lives")
             choice = choose(interactions, contents.where(here), windows, settings)
-            job.say(f"{platform}: judges alpha {choice.point.alpha:g}, regularisation {choice.point.regularisation:g}")
+            job.say(f"{platform}: judges {choice.point} and the baselines on later days")
             found = report(interactions, contents.where(here), windows, choice, settings) if choice.tried else []
             if not found:
                 job.say(f"{platform}: too little history to judge recommenders; shorten recommend.evaluation_days")

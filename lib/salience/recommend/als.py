@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark import StorageLevel
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.errors import InputError
+from salience.recommend.caching import kept
 from salience.recommend.ids import dense_ids
 from salience.settings import AlsSettings, RecommendSettings
 
@@ -21,6 +21,10 @@ class Point:
 
     alpha: float
     regularisation: float
+
+    def __str__(self) -> str:
+        """Return the point for a person to read."""
+        return f"ALS with alpha {self.alpha:g} and regularisation {self.regularisation:g}"
 
 
 @dataclass(frozen=True)
@@ -67,26 +71,18 @@ def prepared(preferences: DataFrame, blocks: int) -> Iterator[Ratings]:
     Raises:
         InputError: there are no preferences.
     """
-    kept = preferences.persist(StorageLevel.MEMORY_AND_DISK)
-    with dense_ids(kept, "user_id") as users, dense_ids(kept, "content_id") as items:
-        rows = (
-            kept.join(users.withColumnRenamed("id", "user"), "user_id", how="inner")
-            .join(items.withColumnRenamed("id", "item"), "content_id", how="inner")
-            .select("user", "item", F.col("weight").cast("float").alias("weight"))
-            .repartition(blocks, "user")
-            .sortWithinPartitions("user", "item")
-            .persist(StorageLevel.MEMORY_AND_DISK)
-        )
-        try:
-            if rows.isEmpty():
-                raise InputError(
-                    "there is no interaction with a positive weight to train on; check the interval, "
-                    "recommend.window_days and recommend.action_weights"
-                )
-            yield Ratings(rows, users, items)
-        finally:
-            rows.unpersist()
-            kept.unpersist()
+    with (
+        kept(preferences) as pairs,
+        dense_ids(pairs, "user_id") as users,
+        dense_ids(pairs, "content_id") as items,
+        kept(_numbered(pairs, users, items).repartition(blocks, "user").sortWithinPartitions("user", "item")) as rows,
+    ):
+        if rows.isEmpty():
+            raise InputError(
+                "there is no interaction with a positive weight to train on; check the interval, "
+                "recommend.window_days and recommend.action_weights"
+            )
+        yield Ratings(rows, users, items)
 
 
 def fit(ratings: Ratings, settings: AlsSettings, point: Point) -> Factors:
@@ -120,6 +116,12 @@ def fit(ratings: Ratings, settings: AlsSettings, point: Point) -> Factors:
         _with_names(model.userFactors, ratings.user_ids, "user_id"),
         _with_names(model.itemFactors, ratings.item_ids, "content_id"),
     )
+
+
+def _numbered(pairs: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:
+    numbered = pairs.join(users.withColumnRenamed("id", "user"), "user_id", how="inner")
+    numbered = numbered.join(items.withColumnRenamed("id", "item"), "content_id", how="inner")
+    return numbered.select("user", "item", F.col("weight").cast("float").alias("weight"))
 
 
 def _with_names(factors: DataFrame, ids: DataFrame, name: str) -> DataFrame:

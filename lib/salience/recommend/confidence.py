@@ -20,11 +20,10 @@ def action_weight(action_weights: Mapping[str, float], rating_scale_max: float) 
     An action without a weight weighs 0. A `rate` weighs its action's weight x rating / rating_scale_max, and 0 without
     a rating.
     """
-    weight = F.lit(0.0)
-    for action, value in sorted(action_weights.items()):
-        share = F.coalesce(F.col("rating"), F.lit(0.0)) / F.lit(rating_scale_max) if action == "rate" else F.lit(1.0)
-        weight = F.when(F.col("action") == action, F.lit(float(value)) * share).otherwise(weight)
-    return weight
+    by_action = F.create_map(*[F.lit(part) for pair in sorted(action_weights.items()) for part in pair])
+    weight = F.coalesce(F.try_element_at(by_action, F.col("action")), F.lit(0.0))
+    share_of_scale = F.coalesce(F.col("rating"), F.lit(0.0)) / F.lit(rating_scale_max)
+    return weight * F.when(F.col("action") == "rate", share_of_scale).otherwise(F.lit(1.0))
 
 
 def decay(cut: datetime, half_life_days: float) -> Column:

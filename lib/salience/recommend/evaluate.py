@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import reduce
 from typing import Any
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -16,6 +15,7 @@ from pyspark.sql import types as T
 from salience.recommend import als, ranking
 from salience.recommend.als import Point
 from salience.recommend.availability import unavailable
+from salience.recommend.caching import kept
 from salience.recommend.confidence import exact_sum, preferences
 from salience.recommend.popularity import (
     ALL_TIME,
@@ -79,29 +79,26 @@ def judged(
     Yields:
         what was measured; None where nobody can be judged.
     """
-    weighted = preferences(interactions, cut, settings).persist(StorageLevel.MEMORY_AND_DISK)
-    people = judged_people(interactions, weighted, cut, end, settings).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
+    with (
+        kept(preferences(interactions, cut, settings)) as weighted,
+        kept(judged_people(interactions, weighted, cut, end, settings)) as people,
+        kept(unavailable(contents, cut)) as gone,
+    ):
         if people.isEmpty():
             yield None
             return
-        gone = unavailable(contents, cut)
-        lives = half_lives(settings)
+        lives, k = half_lives(settings), settings.evaluation_k
         with als.prepared(weighted, settings.als.blocks) as ratings:
             popular = popularity(interactions, cut, lives, settings).join(gone, "content_id", how="left_anti")
-            lists = [_popular_lists(people, popular, lives, settings.evaluation_k)]
+            lists = [_popular_lists(people, popular, lives, k)]
             for name, point in points.items():
                 factors = als.fit(ratings, settings.als, point)
                 available = factors.item_factors.join(gone, "content_id", how="left_anti")
                 asking = people.select("user_id", "seen").join(factors.user_factors, "user_id", how="inner")
-                lists.append(_named(top_k(asking, collect_items(available), settings.evaluation_k), name))
+                lists.append(_named(top_k(asking, collect_items(available), k), name))
             names = [*points, *map(model_name, lives)]
-            measured = ranking.per_person(reduce(DataFrame.union, lists), people, names, settings.evaluation_k)
-            with _kept(measured) as per_person:
+            with kept(ranking.per_person(reduce(DataFrame.union, lists), people, names, k)) as per_person:
                 yield _summed_up(per_person)
-    finally:
-        people.unpersist()
-        weighted.unpersist()
 
 
 def choose(interactions: DataFrame, contents: DataFrame, cuts: Cuts, settings: RecommendSettings) -> Choice:
@@ -109,7 +106,7 @@ def choose(interactions: DataFrame, contents: DataFrame, cuts: Cuts, settings: R
 
     Where nobody can be judged, the choice is the first of each, and nothing was tried.
     """
-    points = {f"als {json.dumps(vars(point))}": point for point in als.grid(settings.als)}
+    points = {str(point): point for point in als.grid(settings.als)}
     lives = settings.popularity_half_lives_days
     with judged(interactions, contents, cuts.train_end, cuts.choose_end, points, settings) as found:
         if found is None:
@@ -172,15 +169,6 @@ def _popular_lists(people: DataFrame, popular: DataFrame, lives: Sequence[HalfLi
 
 def _named(lists: DataFrame, model: str) -> DataFrame:
     return lists.select("user_id", F.lit(model).alias("model"), "top")
-
-
-@contextmanager
-def _kept(frame: DataFrame) -> Iterator[DataFrame]:
-    kept = frame.persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        yield kept
-    finally:
-        kept.unpersist()
 
 
 def _summed_up(per_person: DataFrame) -> Judged:

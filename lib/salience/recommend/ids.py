@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import accumulate
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+
+from salience.recommend.caching import kept
 
 _ROW_BITS = 33
 """monotonically_increasing_id holds the partition above this many bits and the row in the partition below."""
@@ -28,13 +29,10 @@ def dense_ids(frame: DataFrame, column: str) -> Iterator[DataFrame]:
     ordered = frame.select(column).distinct().repartitionByRange(F.col(column)).sortWithinPartitions(column)
     placed = ordered.select(column, F.monotonically_increasing_id().alias("place"))
     # Sampled range boundaries may differ between two evaluations: counts and rows must come from the same one.
-    placed = placed.persist(StorageLevel.MEMORY_AND_DISK)
-    partition, row = F.shiftright("place", _ROW_BITS), F.col("place").bitwiseAND((1 << _ROW_BITS) - 1)
-    counts = {r["p"]: r["n"] for r in placed.groupBy(partition.alias("p")).agg(F.count("*").alias("n")).collect()}
-    sizes = [counts.get(number, 0) for number in range(max(counts, default=0) + 1)]
-    before = F.lit(list(accumulate(sizes, initial=0)))
-    first = F.element_at(before, (partition + 1).cast("int"))
-    try:
-        yield placed.select(column, (first + row).cast("int").alias("id"))
-    finally:
-        placed.unpersist()
+    with kept(placed) as held:
+        partition, row = F.shiftright("place", _ROW_BITS), F.col("place").bitwiseAND((1 << _ROW_BITS) - 1)
+        counted = held.groupBy(partition.alias("partition")).agg(F.count("*").alias("rows")).collect()
+        rows = {r["partition"]: r["rows"] for r in counted}
+        sizes = [rows.get(number, 0) for number in range(max(rows, default=0) + 1)]
+        first = F.element_at(F.lit(list(accumulate(sizes, initial=0))), (partition + 1).cast("int"))
+        yield held.select(column, (first + row).cast("int").alias("id"))

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 
 from salience.recommend import als
@@ -18,16 +17,6 @@ from salience.settings import RecommendSettings
 
 COLUMNS = ["platform", "user_id", "content_id", "action", "event_time", "rating"]
 """What recommenders need of silver.interactions."""
-
-
-@contextmanager
-def kept(interactions: DataFrame) -> Iterator[DataFrame]:
-    """Hold the columns that recommenders need, which every cut reads again."""
-    frame = interactions.select(COLUMNS).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        yield frame
-    finally:
-        frame.unpersist()
 
 
 @contextmanager

@@ -1,0 +1,101 @@
+"""From silver tables to recommendations by the three jobs."""
+
+import pytest
+from pyspark.sql import functions as F
+
+import find_candidates
+import recommend
+import train_recommender
+from salience.job import run_job
+from salience.tables import recommendations, releases, silver
+from tests import silver_rows
+from tests.recommend.rows import AS_OF
+
+pytestmark = pytest.mark.integration
+
+PEOPLE = [f"{taste}{n}" for taste in "ab" for n in range(6)]
+
+
+def liked(person, content, day):
+    return {"user": person, "content_id": content, "action": "like", "at": f"{day} 10:00"}
+
+
+PAST = [
+    *[liked(p, f"{p[0]}{n}", 1 + n) for p in PEOPLE for n in range(6) if n != int(p[1])],
+    *[liked(p, f"{p[0]}{p[1]}", 8 if int(p[1]) % 2 else 10) for p in PEOPLE],
+    *[liked("a0", f"x{n}", 3) for n in range(8)],
+    {"user": "b0", "content_id": "a1", "at": "4 10:00"},
+]
+FUTURE = [liked(p, "late", 11) for p in PEOPLE] + [liked("late comer", "a1", 11)]
+
+
+@pytest.fixture
+def fill(spark, warehouse):
+    def write(events):
+        frame = silver_rows.interactions(spark, events)
+        days = [r[0] for r in frame.select("event_date").distinct().collect()]
+        warehouse.replace(silver.INTERACTIONS, frame, {"event_date": days, "platform": ["feed"]})
+
+    people = [{"user": p, "attributes": {}, "valid_from": "1 00:00"} for p in [*PEOPLE, "newcomer"]]
+    warehouse.replace(silver.USERS, silver_rows.users(spark, people), {"platform": ["feed"]})
+    names = [f"{letter}{n}" for letter in "ab" for n in range(6)] + ["untouched"]
+    known = silver_rows.contents(spark, {name: ["t"] for name in names})
+    warehouse.replace(silver.CONTENTS, known, {"platform": ["feed"]})
+    return write
+
+
+@pytest.fixture
+def run(settings, warehouse):
+    def jobs(*more):
+        release = releases.open_release(warehouse, AS_OF, 3)
+        argv = ["--env", "local", "--date", AS_OF.isoformat(), "--release", release]
+        small = ("platforms=[feed]", "recommend.k=3", "recommend.candidates=5", "recommend.evaluation_days=3")
+        quick = ("recommend.als.rank=4", "recommend.als.iterations=3", "recommend.bootstrap_replicates=100")
+        for setting in (f"warehouse={settings.warehouse}", *small, *quick, *more):
+            argv += ["--set", setting]
+        for job in (train_recommender, find_candidates, recommend):
+            assert run_job(job.main, argv) == 0
+        return {
+            table.name: sorted(
+                map(tuple, warehouse.read(table).where(F.col("release_id") == release).drop("release_id").collect()),
+                key=str,
+            )
+            for table in (
+                recommendations.EVALUATION,
+                recommendations.CANDIDATES,
+                recommendations.RECOMMENDATIONS,
+                recommendations.SHORTFALLS,
+            )
+        }
+
+    return jobs
+
+
+def test_everyone_gets_k_new_contents_or_is_told_why_not_whatever_the_future_brings(run, fill):
+    fill(PAST)
+    made = run()
+    seen = {(silver_rows.user(e["user"]), e["content_id"]) for e in PAST}
+    lists = {}
+    for row in made["recommendations"]:
+        lists.setdefault(row[1], []).append(row[3])
+        assert (row[1], row[3]) not in seen
+    missing = {row[1]: row[2] for row in made["recommendation_shortfalls"]}
+    served = {silver_rows.user(p) for p in [*PEOPLE, "newcomer"]}
+    assert lists.keys() | missing.keys() == served
+    for person in served:
+        assert len(set(lists.get(person, []))) == 3 - missing.get(person, 0)
+    assert {row[6] for row in made["recommendations"] if row[1] == silver_rows.user("newcomer")} == {"trending"}
+    # a0 saw all of a and x and has b and `untouched` left, 7 contents; nobody has fewer than 3.
+    assert missing == {}
+    assert {row[1] for row in made["recommender_evaluation"]} >= {"als", "popularity_all_time"}
+
+    fill(PAST + FUTURE)
+    assert run() == made
+
+
+def test_a_catalogue_that_a_person_has_exhausted_gives_a_shortfall(run, fill, spark, warehouse):
+    fill(PAST[:2] + [liked("a0", c, 4) for c in (f"{letter}{n}" for letter in "ab" for n in range(6))])
+    made = run()
+    (row,) = (row for row in made["recommendation_shortfalls"] if row[1] == silver_rows.user("a0"))
+    assert row[2:] == (2, "catalogue_exhausted")
+    assert made["recommender_evaluation"] == []
