@@ -8,7 +8,7 @@ from salience.simulate.draws import index_below, sigmoid, zipf_rank
 from salience.simulate.people import INTEREST_WEIGHTS, offset_min
 from salience.simulate.world import DAY_MS, HOUR_MS, MINUTE_MS, TOPIC_EXPONENT, World
 
-IN_INTERESTS_SHARE = 0.5
+IN_INTERESTS_SHARE = 0.6
 """Share of exposures drawn from the person's strong topics; the others are from any topic."""
 INSTEAD_EXPONENT = 0.3
 """Skew of the contents that are shown instead of one that the person has already seen."""
@@ -18,8 +18,8 @@ SESSION_LENGTH = 8
 LUNCH, EVENING = (0.25, 12.5, 1.5), (0.6, 20.0, 2.0)
 """Daily rhythm in local time: share of sessions, hour, standard deviation in hours; the rest is spread evenly."""
 
-INTERCEPT = -4.7
-AFFINITY, QUALITY, STYLE, PROPENSITY, SLOT = 3.0, 0.6, 0.4, 0.5, -0.03
+INTERCEPT = -5.3
+AFFINITY, QUALITY, STYLE, PROPENSITY, SLOT = 3.6, 0.6, 0.4, 0.5, -0.03
 """What the log odds of engagement gain per unit of affinity, quality, product of styles, propensity, slot."""
 SECOND_TOPIC_AFFINITY = 0.7
 """How much a strong topic counts that is the content's second one."""
@@ -120,7 +120,7 @@ def _local_hour(world: World) -> Column:
 
 
 def _with_content(timed: DataFrame, world: World) -> DataFrame:
-    """Add a posted content, as often as not of the person's strong topics, and how many were `posted` by then."""
+    """Add a posted content, more often than not of the person's strong topics, and how many were `posted` by then."""
     topic = F.col("topic")
     strong = F.array_compact(F.array("interest_1", "interest_2", "interest_3"))
     listed = timed.withColumns({"strong": strong, "posted": c.posted_by(world, F.col("exposure_ms"))})

@@ -44,19 +44,26 @@ def write_simulation(spark: SparkSession, settings: Settings, as_of: date, say: 
         _remove(spark, root)
         files = ceil(size.events / len(PLATFORMS) / size.days / ROWS_PER_FILE)
         _write_deliveries(raw.interactions(deliveries, world), f"{root}/interactions", files, size.partitions)
-        _write_deliveries(raw.contents(catalogue, world), f"{root}/contents", 1, size.partitions)
-        _write_deliveries(raw.users(crowd, world), f"{root}/users", 1, size.partitions)
+        _write_deliveries(raw.contents(catalogue, world), f"{root}/contents", 1, ceil(size.contents / ROWS_PER_FILE))
+        _write_deliveries(raw.users(crowd, world), f"{root}/users", 1, ceil(size.users / ROWS_PER_FILE))
     say("writing the planted truth")
-    counts = _union([dirt.truth(frame) for frame in delivered])
-    counts.coalesce(1).sort("platform", "delivery_date").write.mode("overwrite").json(f"{size.truth}/dirt")
-    for name, frames, describe in (
-        ("exposures", happened, latents.exposures),
-        ("contents", catalogues, latents.contents),
-        ("users", crowds, latents.users),
-    ):
-        planted = _union([describe(frame, world) for frame, world in zip(frames, worlds, strict=True)])
-        planted.coalesce(size.partitions).write.mode("overwrite").parquet(f"{size.truth}/{name}")
+    counts = _union([dirt.truth(frame) for frame in delivered]).coalesce(1)
+    counts.sort("platform", "delivery_date").write.mode("overwrite").json(f"{size.truth}/dirt")
+    _write_truth(happened, worlds, latents.exposures, f"{size.truth}/exposures", ceil(size.events / ROWS_PER_FILE))
+    _write_truth(catalogues, worlds, latents.contents, f"{size.truth}/contents", ceil(size.contents / ROWS_PER_FILE))
+    _write_truth(crowds, worlds, latents.users, f"{size.truth}/users", ceil(size.users / ROWS_PER_FILE))
     _remove(spark, staging)
+
+
+def _write_truth(
+    frames: list[DataFrame],
+    worlds: list[World],
+    describe: Callable[[DataFrame, World], DataFrame],
+    folder: str,
+    files: int,
+) -> None:
+    planted = _union([describe(frame, world) for frame, world in zip(frames, worlds, strict=True)])
+    planted.coalesce(files).write.mode("overwrite").parquet(folder)
 
 
 def _staged(spark: SparkSession, folder: str, drawn: DataFrame, world: World) -> DataFrame:
