@@ -7,6 +7,7 @@ and the job ends with exit code 2.
 import os
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from salience.interactions.cleaning import settle
 from salience.interactions.pseudonyms import KEY_VARIABLE, find_key
@@ -28,16 +29,20 @@ def main(job: Job) -> None:
     for dimension in (silver.CONTENTS, silver.USERS):
         job.warehouse.ensure(dimension)  # empty for platforms that deliver none
     seen: list[Delivery] = []
-    for mapping in mappings:
-        for dataset in mapping.datasets:
-            job.say(f"taking {mapping.platform}/{dataset} into bronze")
-            found = look_at_deliveries(job.spark, job.settings.logs, mapping, dataset, job.days)
-            outcomes = take(found, partial(write_bronze, job, mapping, dataset))
-            days = [delivery.day for delivery in outcomes if delivery.state == "taken"]
-            job.say(f"settling {mapping.platform}/{dataset} in silver")
-            counts = settle(job.warehouse, dataset, keys[mapping.platform], days, job.settings.clean, job.note)
-            job.warehouse.append_rows(ops.DELIVERIES, ledger_rows(job.run_id, outcomes, counts))
-            seen += outcomes
+    ledger: list[dict[str, Any]] = []
+    try:
+        for mapping in mappings:
+            for dataset in mapping.datasets:
+                job.say(f"taking {mapping.platform}/{dataset} into bronze")
+                found = look_at_deliveries(job.spark, job.settings.logs, mapping, dataset, job.days)
+                outcomes = take(found, partial(write_bronze, job, mapping, dataset))
+                days = [delivery.day for delivery in outcomes if delivery.state == "taken"]
+                job.say(f"settling {mapping.platform}/{dataset} in silver")
+                counts = settle(job.warehouse, dataset, keys[mapping.platform], days, job.settings.clean, job.note)
+                ledger += ledger_rows(job.run_id, outcomes, counts)
+                seen += outcomes
+    finally:
+        job.warehouse.append_rows(ops.DELIVERIES, ledger)  # what was settled before a failure counts too
     require_some(job.spark, job.settings.logs, mappings, job.days, seen)
     require_none_refused(seen)
 

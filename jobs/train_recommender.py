@@ -22,7 +22,7 @@ def main(job: Job) -> None:
     for platform in job.settings.platforms:
         here = F.col("platform") == platform
         with kept(past.where(here).select(COLUMNS)) as interactions:
-            job.say(f"{platform}: tries ALS settings and popularity half-lives")
+            job.say(f"{platform}: tries ALS settings")
             choice = choose(interactions, contents.where(here), windows, settings)
             job.say(f"{platform}: judges {choice.point} and the baselines on later days")
             found = report(interactions, contents.where(here), windows, choice, settings) if choice.tried else []

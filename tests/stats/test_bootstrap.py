@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from salience.stats.bootstrap import percentile_interval, poisson_bootstrap, poisson_weight
+from salience.stats.bootstrap import percentile_interval, percentiles, poisson_bootstrap, poisson_weight
 
 ROWS = "user_id string, a double, b double"
 
@@ -72,3 +72,10 @@ def test_the_interval_of_a_mean_has_the_width_that_theory_gives(spark):
         # The ends of 1,000 replicates vary by about .09 standard errors.
         assert interval["low"] == pytest.approx(sample.mean() - 1.96 * error, abs=0.3 * error)
         assert interval["high"] == pytest.approx(sample.mean() + 1.96 * error, abs=0.3 * error)
+
+
+def test_percentiles_on_the_driver_equal_sparks(spark):
+    values = np.random.default_rng(3).normal(size=997)
+    frame = spark.createDataFrame([(float(v),) for v in values], "value double")
+    row = frame.agg(percentile_interval(F.col("value")).alias("i")).head()["i"]
+    assert percentiles(values) == pytest.approx((row["low"], row["high"]), abs=1e-12)

@@ -28,11 +28,10 @@ from salience.recommend.popularity import (
 from salience.recommend.split import Cuts, judged_people
 from salience.recommend.topk import collect_items, top_k
 from salience.settings import RecommendSettings
-from salience.stats.bootstrap import percentile_interval, poisson_bootstrap
+from salience.stats.bootstrap import percentiles, poisson_bootstrap
 from salience.tables import recommendations
 
 ALS = "als"
-ALL_TIME_MODEL = model_name(ALL_TIME)
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,9 @@ class Judged:
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen configuration, and what every grid point and half-life reached in the choosing window."""
+    """The chosen grid point, and what every point and popularity baseline reached in the choosing window."""
 
     point: Point
-    half_life_days: float
     tried: Mapping[str, float]
 
 
@@ -102,19 +100,17 @@ def judged(
 
 
 def choose(interactions: DataFrame, contents: DataFrame, cuts: Cuts, settings: RecommendSettings) -> Choice:
-    """Pick the grid point and the popularity half-life with the best ndcg in the choosing window.
+    """Pick the grid point with the best ndcg in the choosing window.
 
-    Where nobody can be judged, the choice is the first of each, and nothing was tried.
+    Where nobody can be judged, the choice is the first point, and nothing was tried.
     """
     points = {str(point): point for point in als.grid(settings.als)}
-    lives = settings.popularity_half_lives_days
     with judged(interactions, contents, cuts.train_end, cuts.choose_end, points, settings) as found:
         if found is None:
-            return Choice(next(iter(points.values())), lives[0], {})
-        reached = {name: found.means[f"ndcg:{name}"] for name in [*points, *map(model_name, lives)]}
-    best_point = max(points, key=lambda name: reached[name])
-    best_life = max(lives, key=lambda life: reached[model_name(life)])
-    return Choice(points[best_point], best_life, reached)
+            return Choice(next(iter(points.values())), {})
+        names = [*points, *map(model_name, half_lives(settings))]
+        reached = {name: found.means[f"ndcg:{name}"] for name in names}
+    return Choice(points[max(points, key=lambda name: reached[name])], reached)
 
 
 def report(
@@ -128,7 +124,7 @@ def report(
     with judged(interactions, contents, cuts.choose_end, cuts.report_end, {ALS: choice.point}, settings) as found:
         if found is None:
             return []
-        pairs = [(ALS, ALL_TIME_MODEL), (ALS, model_name(choice.half_life_days))]
+        pairs = [(ALS, model_name(life)) for life in half_lives(settings)]
         values = _with_differences(found.means, pairs)
         intervals = _intervals(found.per_person, pairs, settings)
         used = {ALS: als.fit_settings(choice.point, settings)}
@@ -195,7 +191,7 @@ def _intervals(
 ) -> dict[str, tuple[float, float]]:
     columns = [name for name in per_person.columns if name != "user_id"]
     replicates = poisson_bootstrap(per_person, ["user_id"], columns, settings.bootstrap_replicates, settings.als.seed)
-    resampled = _with_differences({name: F.col(f"`{name}`") for name in columns}, pairs)
-    row = replicates.agg(*(percentile_interval(column).alias(name) for name, column in resampled.items())).head()
-    assert row is not None
-    return {name: (row[name]["low"], row[name]["high"]) for name in resampled}
+    # A row a replicate, however many people there are.
+    arrived = replicates.toPandas()
+    resampled = _with_differences({name: arrived[name] for name in columns}, pairs)
+    return {name: percentiles(values.to_numpy()) for name, values in resampled.items()}

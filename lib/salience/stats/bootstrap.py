@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from math import exp, factorial
 
+import numpy as np
+import numpy.typing as npt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -69,3 +71,10 @@ def percentile_interval(value: Column, level: float = 0.95) -> Column:
     tail = (1 - level) / 2
     ends = F.percentile(value, F.array(F.lit(tail), F.lit(1 - tail)))
     return F.struct(ends[0].alias("low"), ends[1].alias("high"))
+
+
+def percentiles(replicates: npt.NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+    """Return what `percentile_interval` returns, of replicates that were brought to the driver."""
+    tail = (1 - level) / 2
+    low, high = np.percentile(replicates, [100 * tail, 100 * (1 - tail)])
+    return float(low), float(high)

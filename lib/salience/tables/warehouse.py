@@ -148,11 +148,15 @@ class Warehouse:
             # One sorted-out shuffle instead of a small file per task and partition.
             writer = writer.option("optimizeWrite", "true")
         writer.save(self.path(table))
-        # Another writer may have committed since: ours is the commit that carries our mark. Delta makes none where
-        # there was nothing to write and nothing to remove.
-        notes = self.notes(table)
+        return self._commit(table, write_id)
+
+    def _commit(self, table: Table, write_id: str) -> Commit:
+        """Return the commit that carries the mark; the newest, with no rows, where there was nothing to commit."""
+        newest = self.notes(table, 1)
+        # Another writer may have committed since, and Delta commits nothing where nothing is written or removed.
+        notes = newest if newest[0][1].get("write_id") == write_id else self.notes(table)
         ours = next((entry for entry in notes if entry[1].get("write_id") == write_id), None)
-        return Commit(version=ours[0], rows=ours[2]) if ours else Commit(version=notes[0][0], rows=0)
+        return Commit(version=ours[0], rows=ours[2]) if ours else Commit(version=newest[0][0], rows=0)
 
 
 def _qualified(spark: SparkSession, folder: str) -> str:
