@@ -25,7 +25,7 @@ def main(job: Job) -> None:
             job.say(f"{platform}: tries ALS settings")
             choice = choose(interactions, contents.where(here), windows, settings)
             job.say(f"{platform}: judges {choice.point} and the baselines on later days")
-            found = report(interactions, contents.where(here), windows, choice, settings) if choice.tried else []
+            found = report(interactions, contents.where(here), windows, choice, settings)
             if not found:
                 job.say(f"{platform}: too little history to judge recommenders; shorten recommend.evaluation_days")
             rows += [{"platform": platform, **row} for row in found]

@@ -45,7 +45,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen grid point, and what every point and popularity baseline reached in the choosing window."""
+    """The chosen grid point, and the ndcg of every point in the choosing window, where there was a choice."""
 
     point: Point
     tried: Mapping[str, float]
@@ -63,15 +63,17 @@ def judged(
     cut: datetime,
     end: datetime,
     points: Mapping[str, Point],
+    lives: Sequence[HalfLife],
     settings: RecommendSettings,
 ) -> Iterator[Judged | None]:
-    """Fit each point on what lies before `cut`, and judge it and the popularity baselines on [cut, end).
+    """Fit each point on what lies before `cut`, and judge it and popularity baselines on [cut, end).
 
     Args:
         interactions: rows of silver.interactions of one platform.
         contents: rows of silver.contents of that platform.
         cut, end: the judging window.
         points: name of a model -> its grid point.
+        lives: half-lives of the baselines, if any.
         settings: everything else.
 
     Yields:
@@ -85,10 +87,12 @@ def judged(
         if people.isEmpty():
             yield None
             return
-        lives, k = half_lives(settings), settings.evaluation_k
+        k = settings.evaluation_k
         with als.prepared(weighted, settings.als.blocks) as ratings:
-            popular = popularity(interactions, cut, lives, settings).join(gone, "content_id", how="left_anti")
-            lists = [_popular_lists(people, popular, lives, k)]
+            lists = []
+            if lives:
+                popular = popularity(interactions, cut, lives, settings).join(gone, "content_id", how="left_anti")
+                lists.append(_popular_lists(people, popular, lives, k))
             for name, point in points.items():
                 factors = als.fit(ratings, settings.als, point)
                 available = factors.item_factors.join(gone, "content_id", how="left_anti")
@@ -102,14 +106,16 @@ def judged(
 def choose(interactions: DataFrame, contents: DataFrame, cuts: Cuts, settings: RecommendSettings) -> Choice:
     """Pick the grid point with the best ndcg in the choosing window.
 
-    Where nobody can be judged, the choice is the first point, and nothing was tried.
+    Where nobody can be judged, or there is only one point, it is the first, and nothing was tried.
     """
     points = {str(point): point for point in als.grid(settings.als)}
-    with judged(interactions, contents, cuts.train_end, cuts.choose_end, points, settings) as found:
+    first = next(iter(points.values()))
+    if len(points) == 1:
+        return Choice(first, {})
+    with judged(interactions, contents, cuts.train_end, cuts.choose_end, points, [], settings) as found:
         if found is None:
-            return Choice(next(iter(points.values())), {})
-        names = [*points, *map(model_name, half_lives(settings))]
-        reached = {name: found.means[f"ndcg:{name}"] for name in names}
+            return Choice(first, {})
+        reached = {name: found.means[f"ndcg:{name}"] for name in points}
     return Choice(points[max(points, key=lambda name: reached[name])], reached)
 
 
@@ -121,14 +127,15 @@ def report(
     Returns:
         rows of gold.recommender_evaluation without release and platform; none where nobody can be judged.
     """
-    with judged(interactions, contents, cuts.choose_end, cuts.report_end, {ALS: choice.point}, settings) as found:
+    window, lives = (cuts.choose_end, cuts.report_end), half_lives(settings)
+    with judged(interactions, contents, *window, {ALS: choice.point}, lives, settings) as found:
         if found is None:
             return []
-        pairs = [(ALS, model_name(life)) for life in half_lives(settings)]
+        pairs = [(ALS, model_name(life)) for life in lives]
         values = _with_differences(found.means, pairs)
         intervals = _intervals(found.per_person, pairs, settings)
         used = {ALS: als.fit_settings(choice.point, settings)}
-        used |= {model_name(life): popularity_settings(life, settings) for life in half_lives(settings)}
+        used |= {model_name(life): popularity_settings(life, settings) for life in lives}
         used |= {f"{a} - {b}": {a: used[a], b: used[b]} for a, b in pairs}
         return [
             {
