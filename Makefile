@@ -4,10 +4,11 @@ BIN := .venv/bin
 READY := .venv/.ready
 AIRFLOW_BIN := .venv-airflow/bin
 AIRFLOW_READY := .venv-airflow/.ready
+AIRFLOW_PYTEST := $(AIRFLOW_BIN)/pytest -p no:cacheprovider -c airflow_dags/pytest.ini tests/dags
 DEMO_DAY ?= 2026-11-14
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-airflow demo check test test-airflow test-all package clean
+.PHONY: help setup setup-airflow demo check test test-all lint package clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -32,24 +33,22 @@ $(AIRFLOW_READY): conf/pins-airflow.txt
 demo: setup ## simulate logs, run every step on them, print a summary (data/demo)
 	@$(BIN)/python jobs/run_all.py --env local --date $(DEMO_DAY) --simulate
 
-check: setup ## lint, types, import rules and unit tests (under 3 minutes)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+check: setup lint ## lint, types, import rules and unit tests (under 3 minutes)
 	$(BIN)/pytest -m "not integration"
 
-test: setup ## everything in check, and the tests of whole jobs (under 15 minutes)
+test: setup setup-airflow lint ## everything in check, whole jobs, and Airflow's DAG (under 15 minutes)
+	$(BIN)/pytest -m "not slow"
+	$(AIRFLOW_PYTEST) -m "not slow"
+
+test-all: setup setup-airflow lint ## everything in test, and the DAG run on a real Airflow; what CI runs
+	$(BIN)/pytest
+	$(AIRFLOW_PYTEST)
+
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
-
-test-airflow: setup setup-airflow ## the DAG's tests; one of them runs it on a real Airflow (about 10 minutes)
-	$(AIRFLOW_BIN)/pytest -p no:cacheprovider -c airflow_dags/pytest.ini tests/dags
-
-test-all: test ## what CI runs
 
 package: setup ## build a wheel for spark-submit --py-files (dist/)
 	@$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .

@@ -56,8 +56,9 @@ def folder(tmp_path_factory, ratings, cut):
         "platforms=[movietweetings]",
         f"logs={folder / 'logs'}",
         f"warehouse={folder / 'tables'}",
-        # Everything before the cut is the training part.
+        # Everything before the cut is the training part, and everybody gets a profile.
         "recommend.window_days=400",
+        "profiles.window_days=400",
         f"recommend.evaluation_days={(end - cut) / 86_400!r}",
     ]
     common = ["--env", "local", *(part for setting in chosen for part in ("--set", setting))]
@@ -96,14 +97,15 @@ def test_every_rating_of_the_raw_file_is_accepted_once(tables, ratings):
 
 
 def test_every_person_and_film_has_a_profile_and_every_person_ten_new_films(tables, ratings):
-    assert tables.read(profiles.USERS).count() == ratings["user"].nunique()
+    assert tables.read(profiles.USER_PROFILES).count() == ratings["user"].nunique()
+    assert tables.read(profiles.CONTENT_PROFILES).count() == ratings["film"].nunique()
     shown = tables.read(recommendations.RECOMMENDATIONS).toPandas()
     missing = tables.read(recommendations.SHORTFALLS).toPandas()
     assert len(shown) + missing["missing"].sum() == 10 * ratings["user"].nunique()
     assert not shown.duplicated(["user_id", "content_id"]).any()
     seen = tables.read(silver.INTERACTIONS).select("user_id", "content_id").distinct().toPandas()
     assert shown.merge(seen, on=["user_id", "content_id"]).empty
-    assert set(releases.in_force(tables).tables) >= {"gold.recommendations", "gold.user_profiles"}
+    assert set(releases.newest(tables).tables) >= {"gold.recommendations", "gold.user_profiles"}
 
 
 def test_the_evaluation_judges_the_people_and_films_of_the_raw_file(tables, ratings, cut):

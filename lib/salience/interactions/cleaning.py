@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -66,10 +67,7 @@ def dirty_days(warehouse: Warehouse, delivered: DataFrame, platform: str, days: 
         if warehouse.exists(table):
             of_deliveries = (F.col("platform") == platform) & is_in("delivery_date", days)
             frames.append(warehouse.read(table).where(of_deliveries).select("event_date"))
-    found: set[date] = set()
-    for frame in frames:
-        found |= {row["event_date"] for row in frame.distinct().collect()}
-    return sorted(found)
+    return sorted(row["event_date"] for row in reduce(DataFrame.union, frames).distinct().collect())
 
 
 def _settle_events(
