@@ -1,6 +1,7 @@
 """Measure contents and audience on the asked days, and on every other day whose input changed since it was measured.
 
-Reads silver.interactions and silver.users; writes gold.content_daily and gold.audience_daily.
+Reads silver.interactions and silver.users; writes gold.content_daily and gold.audience_daily. Attributes of people that
+are delivered late reach the segments of a measured day only when that day is asked for again.
 """
 
 from collections.abc import Callable, Sequence

@@ -66,7 +66,9 @@ def plan(
         stale = {date.fromisoformat(day) for day in measured["days_left"]}
         for platform, day in changed:
             begins_log = window_days > 1 and platform in log and day <= log[platform].first
-            stale |= {later for later in every_day if later >= day} if begins_log else set(_days(day, day + reach))
+            stale |= set(_days(day, day + reach))
+            if begins_log:
+                stale |= {later for later in every_day if later >= day}
     as_of = max(asked)
     return Plan(
         days=sorted({day for day in stale if day <= as_of} | set(asked)),

@@ -1,0 +1,96 @@
+"""The jobs as a person starts them: processes of spark-submit and of Python, with the project's own configuration."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import functions as F
+from tests.logs import deliver, feed_event
+
+from salience.tables import activity, bronze, ops, silver
+from salience.tables.warehouse import Warehouse
+
+pytestmark = pytest.mark.integration
+
+PROJECT = Path(__file__).parent.parent.parent
+BIN = Path(sys.executable).parent
+WAYS = {
+    "spark-submit": [str(BIN / "spark-submit"), "--properties-file", "conf/spark/local.conf"],
+    "python": [str(BIN / "python")],
+}
+JOBS = ("clean_interactions", "measure_audience")
+ROWS = (
+    (bronze.EVENTS, 5),
+    (silver.REJECTED_EVENTS, 1),
+    (silver.EXCLUDED_EVENTS, 1),
+    (silver.INTERACTIONS, 3),
+    (activity.CONTENT_DAILY, 2),
+    (activity.AUDIENCE_DAILY, 1),
+)
+
+
+def run(way, job, *settings):
+    """Run one job in a process of its own and return its exit code and all that it printed."""
+    # As in an activated virtual environment, without what the session of the tests has set.
+    mine = {k: v for k, v in os.environ.items() if not k.startswith(("SALIENCE_", "PYSPARK_", "SPARK_"))}
+    mine["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    command = [*WAYS[way], f"jobs/{job}.py", "--env", "local", "--date", "2026-11-02"]
+    for setting in settings:
+        command += ["--set", setting]
+    done = subprocess.run(
+        command,
+        cwd=PROJECT,
+        env=mine,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def test_spark_submit_and_python_end_in_the_same_tables(spark, tmp_path):
+    rows = [
+        feed_event(),
+        feed_event(),
+        feed_event(log_id="e2", act="show"),
+        feed_event(log_id="e3", act="show", uid="u-bob", post_id="p2"),
+        feed_event(log_id="e4", uid=None),
+    ]
+    deliver(tmp_path / "logs", "2026-11-02", rows)
+
+    def all_jobs(way):
+        settings = ("platforms=[feed]", f"logs={tmp_path / 'logs'}", f"warehouse={tmp_path / way}")
+        return [run(way, job, *settings) for job in JOBS]
+
+    # Side by side, for half of a job's time is spent on one core.
+    with ThreadPoolExecutor(len(WAYS)) as pool:
+        for outcomes in pool.map(all_jobs, WAYS):
+            for code, told in outcomes:
+                assert code == 0, told[-4000:]
+    submitted, plain = (Warehouse(spark, str(tmp_path / way)) for way in WAYS)
+    for table, expected in ROWS:
+        assert submitted.read(table).count() == expected, table
+        assert_df_equality(submitted.read(table), plain.read(table), ignore_row_order=True)
+    for warehouse in (submitted, plain):
+        runs = warehouse.read(ops.RUNS).orderBy("started_at").select("job", "status", F.size("outputs"))
+        assert [tuple(row) for row in runs.collect()] == [
+            ("clean_interactions", "succeeded", 4),
+            ("measure_audience", "succeeded", 2),
+        ]
+
+
+def test_a_wrong_setting_under_spark_submit_ends_with_exit_code_2_and_one_line(tmp_path):
+    code, told = run("spark-submit", "clean_interactions", f"logs={tmp_path}", "clean.max_lateness_days=soon")
+    assert code == 2
+    (line,) = (line for line in told.splitlines() if "clean_interactions:" in line)
+    assert line == (
+        "clean_interactions: settings: clean.max_lateness_days: Input should be a valid integer, "
+        "unable to parse string as an integer (given: 'soon')"
+    )
+    assert "Traceback" not in told and "Exception" not in told
