@@ -2,13 +2,20 @@
 
 from argparse import ArgumentParser
 
+from pyspark.errors import AnalysisException
+
+from salience.errors import InputError
 from salience.job import Job, run_job
 from salience.tables.views import register
 
 
 def main(job: Job) -> None:
     register(job.warehouse)
-    job.spark.sql(job.arguments.query).show(job.arguments.rows, truncate=False)
+    try:
+        answer = job.spark.sql(job.arguments.query)
+    except AnalysisException as error:
+        raise InputError(f"the query cannot be answered: {str(error).splitlines()[0]}") from None
+    answer.show(job.arguments.rows, truncate=False)
 
 
 def extra(parser: ArgumentParser) -> None:

@@ -246,9 +246,9 @@ def argument_parser(main: Callable[[Job], None], interval: bool) -> argparse.Arg
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
     parser.add_argument("--release", metavar="ID", help="release to work for, as printed by open_release.py")
     if interval:
-        parser.add_argument("--date", type=date.fromisoformat, metavar="DAY", help="the one day to work on")
-        parser.add_argument("--from", dest="from_day", type=date.fromisoformat, metavar="DAY", help="first day")
-        parser.add_argument("--to", dest="to_day", type=date.fromisoformat, metavar="DAY", help="last day, included")
+        parser.add_argument("--date", type=_day, metavar="DAY", help="the one day to work on")
+        parser.add_argument("--from", dest="from_day", type=_day, metavar="DAY", help="first day")
+        parser.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help="last day, included")
     return parser
 
 
@@ -270,6 +270,13 @@ def one_line(error: BaseException) -> str:
     """Return the first line of an error's message, with its type unless it is one of ours."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return text if isinstance(error, SalienceError) else f"{type(error).__name__}: {text}"
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; write it as YYYY-MM-DD") from None
 
 
 def _settle_interval(arguments: argparse.Namespace) -> None:

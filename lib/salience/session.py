@@ -1,5 +1,6 @@
 """The only place that builds a SparkSession."""
 
+import logging
 import os
 import re
 import shutil
@@ -27,13 +28,16 @@ def build_session(app_name: str, conf_dir: Path, env: str) -> SparkSession:
     if env == "local":
         # Spark's own default is whatever python3 is first on PATH, which may not have this package's libraries.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    for chatty in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        # They print every SQL error as JSON with its stack trace, also those that a job answers in a line of its own.
+        logging.getLogger(chatty).disabled = True
     builder = SparkSession.builder.appName(app_name)
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     if not submitted:
         require_java()
         for key, value in read_properties(conf_dir / "spark" / f"{env}.conf").items():
             # Paths in the file start at the folder that holds conf/, wherever the job is started from.
-            builder = builder.config(key, re.sub(r"\bconf/", f"{conf_dir}/", value))
+            builder = builder.config(key, re.sub(r"(?<![\w./-])conf/", f"{conf_dir}/", value))
     spark = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
     if "DeltaSparkSessionExtension" not in str(spark.conf.get("spark.sql.extensions", "")):
         raise SettingsError(f"this Spark session has no Delta Lake: use --properties-file conf/spark/{env}.conf")
@@ -64,8 +68,9 @@ def require_java() -> None:
     if java is None:
         where = f"JAVA_HOME is {home}, but there is no bin/java in it" if home else "there is no java on PATH"
         raise InputError(f"Spark needs Java {MINIMUM_JAVA} or later and {where}: install one or set JAVA_HOME")
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    version = re.search(r'version "(?:1\.)?(\d+)', told)
+    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr.splitlines()
+    lines = [line for line in told if not line.startswith("Picked up ")]
+    version = re.search(r'version "(?:1\.)?(\d+)', "\n".join(lines))
     if version is None or int(version[1]) < MINIMUM_JAVA:
-        found = told.splitlines()[0] if told else "an unknown version"
+        found = lines[0] if lines else "an unknown version"
         raise InputError(f"Spark needs Java {MINIMUM_JAVA} or later, but {java} says: {found}")

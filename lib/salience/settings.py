@@ -184,20 +184,22 @@ def load_settings(
         SettingsError: a file is missing or no YAML, a setting is unknown, of the wrong type or out of range.
     """
     merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     for file in (conf_dir / "base.yaml", conf_dir / f"{env}.yaml"):
-        _merge(merged, read_yaml(file))
+        _merge(merged, read_yaml(file), (), str(file), origins)
     for name, text in sorted(variables.items()):
         if name.startswith(VARIABLE_PREFIX) and not name.startswith(NOT_SETTINGS):
-            _set(merged, name.removeprefix(VARIABLE_PREFIX).lower().split("__"), text, f"variable {name}")
+            path = name.removeprefix(VARIABLE_PREFIX).lower().split("__")
+            _set(merged, path, text, f"variable {name}", origins)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise SettingsError(f"--set {override}: write it as key=value, like recommend.als.rank=32")
-        _set(merged, key.split("."), text, f"--set {key}")
+        _set(merged, key.split("."), text, f"--set {key}", origins)
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        raise SettingsError(describe(error, "settings")) from None
+        raise SettingsError(describe(error, "settings", origins)) from None
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -217,13 +219,20 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return content
 
 
-def describe(error: ValidationError, where: str) -> str:
-    """Return one line that names each wrong key, what is wrong and what was given."""
+def describe(error: ValidationError, where: str, origins: Mapping[str, str] | None = None) -> str:
+    """Return one line that names each wrong key, what is wrong and what was given.
+
+    Args:
+        error: of a pydantic model.
+        where: the file, or what else was checked.
+        origins: key -> what set it, where there are several sources.
+    """
     problems = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            problems.append(f"{key}: there is no such key")
+            origin = f" (set by {origins[key]})" if origins and key in origins else ""
+            problems.append(f"{key}: there is no such key{origin}")
         elif item["type"] == "missing":
             problems.append(f"{key}: is missing")
         else:
@@ -231,15 +240,18 @@ def describe(error: ValidationError, where: str) -> str:
     return f"{where}: " + "; ".join(problems)
 
 
-def _merge(into: dict[str, Any], layer: dict[str, Any]) -> None:
+def _merge(
+    into: dict[str, Any], layer: dict[str, Any], path: tuple[str, ...], origin: str, origins: dict[str, str]
+) -> None:
     for key, value in layer.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
+            _merge(into[key], value, (*path, str(key)), origin, origins)
         else:
             into[key] = value
+            origins[".".join((*path, str(key)))] = origin
 
 
-def _set(into: dict[str, Any], path: Sequence[str], text: str, origin: str) -> None:
+def _set(into: dict[str, Any], path: Sequence[str], text: str, origin: str, origins: dict[str, str]) -> None:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -250,6 +262,7 @@ def _set(into: dict[str, Any], path: Sequence[str], text: str, origin: str) -> N
         if not isinstance(node, dict):
             raise SettingsError(f"{origin}: there is no setting {'.'.join(path)}; conf/base.yaml lists them all")
     node[path[-1]] = value
+    origins[".".join(path)] = origin
 
 
 def settings_as_json(group: BaseModel) -> str:

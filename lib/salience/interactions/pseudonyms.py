@@ -41,7 +41,8 @@ def find_key(platform: str, env: str, variables: Mapping[str, str]) -> Pseudonym
     """Return the platform's key from SALIENCE_PSEUDONYM_KEY_<PLATFORM>; locally, the demo key where it is not set.
 
     Raises:
-        SettingsError: the variable is missing on a cluster, or the key is too short to protect anybody.
+        SettingsError: the variable is missing on a cluster, or the key is too short or too well known to protect
+            anybody.
     """
     variable = KEY_VARIABLE + platform.upper()
     text = variables.get(variable)
@@ -49,9 +50,11 @@ def find_key(platform: str, env: str, variables: Mapping[str, str]) -> Pseudonym
         return PseudonymKey(platform, _DEMO_KEY.encode(), is_demo=True)
     if text is None:
         raise SettingsError(f"{variable} is not set: set it to the platform's secret key (keep it for good)")
+    if text == _DEMO_KEY and env != "local":
+        raise SettingsError(f"{variable} holds the demo key, which everyone knows: set it to a secret key")
     if len(text) < MINIMUM_KEY_LENGTH:
         raise SettingsError(f"{variable} is shorter than {MINIMUM_KEY_LENGTH} characters: use a longer random key")
-    return PseudonymKey(platform, text.encode())
+    return PseudonymKey(platform, text.encode(), is_demo=text == _DEMO_KEY)
 
 
 def with_pseudonyms(spark: SparkSession, frame: DataFrame, key: PseudonymKey, ids: Mapping[str, str]) -> DataFrame:

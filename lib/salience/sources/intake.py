@@ -13,7 +13,10 @@ from salience.sources.deliveries import Delivery, delivered_days, find_deliverie
 from salience.sources.mapping import Dataset, SourceMapping
 from salience.sources.typed import find_mapping_problem
 
-UNREADABLE = ("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "PARQUET_COLUMN_DATA_TYPE_MISMATCH", "CAST_INVALID_INPUT")
+UNREADABLE = (
+    *("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "PARQUET_COLUMN_DATA_TYPE_MISMATCH"),
+    *("CAST_INVALID_INPUT", "CAST_OVERFLOW", "DIVIDE_BY_ZERO", "ARITHMETIC_OVERFLOW", "INVALID_ARRAY_INDEX"),
+)
 """Spark's error classes that blame the data rather than the cluster."""
 
 

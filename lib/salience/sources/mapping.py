@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from salience.errors import SettingsError
 from salience.settings import describe, read_yaml
@@ -23,7 +24,7 @@ DERIVED = frozenset(
 )
 """Columns of bronze that no mapping may set: they come from the delivery itself or from keys of their own."""
 
-Expression = Annotated[str, BeforeValidator(str), Field(min_length=1)]
+Expression = Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
 
 
 class _Part(BaseModel):
@@ -53,6 +54,13 @@ class TimeMapping(_Part):
     """ISO 8601 text (or a timestamp column), or a number since 1970."""
     zone: str | None = None
     """Time zone of texts without an offset, like Asia/Shanghai; UTC where it is missing."""
+
+    @field_validator("zone")
+    @classmethod
+    def _zone_exists(cls, zone: str | None) -> str | None:
+        if zone is not None and zone not in available_timezones():
+            raise ValueError("there is no such time zone; names are like Asia/Shanghai")
+        return zone
 
 
 class DatasetMapping(_Part):

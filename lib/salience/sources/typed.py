@@ -57,13 +57,19 @@ def find_mapping_problem(
     """Return what keeps the mapping from being applied to rows of this schema; None if nothing does."""
     empty = spark.createDataFrame([], schema)
     part = mapping.datasets[dataset]
-    expressions = {f"columns.{name}": text for name, text in part.columns.items()}
+    types = {column.name: column.type for column in BRONZE_TABLES[dataset].columns}
+    expressions = {f"columns.{name}": (text, types[name]) for name, text in part.columns.items()}
     if isinstance(part, InteractionsMapping):
-        expressions |= {"action.from": part.action.source, "event_time.from": part.event_time.source}
-    for key, text in expressions.items():
+        time = "timestamp" if part.event_time.unit == "iso8601" else "decimal(38,6)"
+        expressions |= {
+            "action.from": (part.action.source, "string"),
+            "event_time.from": (part.event_time.source, time),
+        }
+    for key, (text, type_) in expressions.items():
         where = f"conf/sources/{mapping.platform}.yaml {dataset}.{key}"
         try:
-            empty.select(F.expr(text)).schema  # noqa: B018  analysing it is the check
+            # Analysing it is the check. Beside the raw columns, nothing fits that makes more or fewer rows of them.
+            empty.select("*", F.expr(text).try_cast(type_)).schema  # noqa: B018
         except ParseException:
             return f"{where}: {text!r} is not a Spark SQL expression"
         except AnalysisException as error:

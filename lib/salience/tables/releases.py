@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from delta.exceptions import DeltaConcurrentModificationException
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from salience.errors import ConflictError, InputError
 from salience.tables import catalog, ops
 from salience.tables.contract import Kind, Table
-from salience.tables.warehouse import Warehouse
+from salience.tables.warehouse import CONFLICTS, Warehouse
 
 
 @dataclass(frozen=True)
@@ -131,12 +130,7 @@ def require_unpublished(warehouse: Warehouse, release_id: str) -> None:
     )
     if not opened:
         raise InputError(f"release {release_id} was never opened; jobs/open_release.py reserves and prints an id")
-    published = (
-        warehouse.exists(ops.RELEASES)
-        and not warehouse.read(ops.RELEASES).where(F.col("release_id") == release_id).isEmpty()
-    )
-    if published:
-        raise InputError(f"release {release_id} is published and is never written again; open a new one")
+    _refuse_published(warehouse, release_id)
 
 
 def publish(warehouse: Warehouse, release_id: str, attempts: int) -> ReleaseRow:
@@ -145,7 +139,7 @@ def publish(warehouse: Warehouse, release_id: str, attempts: int) -> ReleaseRow:
     Tables and models that the release did not make are carried forward from the row in force.
 
     Raises:
-        InputError: the release has made nothing.
+        InputError: the release has made nothing, or was published before.
         ConflictError: other runs kept publishing at the same time.
     """
     tables, models, inputs = produced(warehouse, release_id)
@@ -153,6 +147,7 @@ def publish(warehouse: Warehouse, release_id: str, attempts: int) -> ReleaseRow:
         raise InputError(f"release {release_id} holds no snapshot; run jobs with --release {release_id} first")
 
     def next_row() -> dict[str, Any]:
+        _refuse_published(warehouse, release_id)
         before = newest(warehouse)
         return {
             "release_seq": before.release_seq + 1 if before else 1,
@@ -175,6 +170,8 @@ def roll_back(warehouse: Warehouse, release_seq: int, attempts: int) -> ReleaseR
         InputError: there is no such row.
         ConflictError: other runs kept publishing at the same time.
     """
+    if not warehouse.exists(ops.RELEASES):
+        raise InputError("ops.releases: nothing was published yet, so there is nothing to roll back to")
     rows = warehouse.read(ops.RELEASES).where(F.col("release_seq") == release_seq).collect()
     if not rows:
         raise InputError(f"there is no release_seq {release_seq} in ops.releases; jobs/query_tables.py lists them")
@@ -197,6 +194,12 @@ def roll_back(warehouse: Warehouse, release_seq: int, attempts: int) -> ReleaseR
     return _release_row(_compare_and_set(warehouse, ops.RELEASES, "release_seq", next_row, attempts))
 
 
+def _refuse_published(warehouse: Warehouse, release_id: str) -> None:
+    rows = warehouse.read(ops.RELEASES) if warehouse.exists(ops.RELEASES) else None
+    if rows is not None and not rows.where(F.col("release_id") == release_id).isEmpty():
+        raise InputError(f"release {release_id} is published and is never written again; open a new one")
+
+
 def _compare_and_set(
     warehouse: Warehouse, ledger: Table, key: str, next_row: Callable[[], dict[str, Any]], attempts: int
 ) -> dict[str, Any]:
@@ -208,7 +211,7 @@ def _compare_and_set(
         source = warehouse.frame(ledger, [row]).alias("new")
         try:
             target.merge(source, f"ledger.{key} = new.{key}").whenNotMatchedInsertAll().execute()
-        except DeltaConcurrentModificationException:
+        except CONFLICTS:
             continue
         winner = warehouse.read(ledger).where(F.col(key) == row[key]).head()
         if winner is not None and winner["run_id"] == row["run_id"]:

@@ -28,6 +28,7 @@ def register(warehouse: Warehouse) -> list[str]:
         if table.kind is Kind.SNAPSHOT:
             release_id = in_force.tables.get(str(table)) if in_force else None
             if release_id is None:
+                warehouse.spark.sql(f"DROP VIEW IF EXISTS {CURRENT}.{table.name}")
                 continue
             condition = f"release_id = '{release_id}'"
         if table.layer in ("silver", "gold"):

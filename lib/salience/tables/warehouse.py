@@ -5,9 +5,19 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from time import sleep
 from typing import Any
 
+from delta.exceptions import (
+    ConcurrentAppendException,
+    ConcurrentTransactionException,
+    ConcurrentWriteException,
+    DeltaConcurrentModificationException,
+    MetadataChangedException,
+    ProtocolChangedException,
+)
 from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -24,6 +34,19 @@ PROPERTIES = {
     "delta.dataSkippingNumIndexedCols": "0",
 }
 LEDGER_PROPERTIES = {"delta.isolationLevel": "Serializable"}
+
+CONFLICTS = (
+    ConcurrentAppendException,
+    ConcurrentTransactionException,
+    ConcurrentWriteException,
+    DeltaConcurrentModificationException,
+    MetadataChangedException,
+    ProtocolChangedException,
+)
+"""What Delta raises when another commit came between: in Python they share no base of their own."""
+_HALF_CREATED = "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION"
+_PATIENCE_S = (0.2, 1.0, 3.0)
+"""Pauses between attempts to create a table that another run is creating."""
 
 PartitionValue = str | date
 
@@ -127,6 +150,14 @@ class Warehouse:
         properties |= {f"delta.constraints.{name}": f"coalesce({sql}, true)" for name, sql in table.checks.items()}
         for key, value in properties.items():
             create = create.property(key, value)
+        for pause in _PATIENCE_S:
+            try:
+                return create.execute()
+            except (*CONFLICTS, AnalysisException) as error:
+                # Another run is creating it at this moment.
+                if isinstance(error, AnalysisException) and _HALF_CREATED not in str(error):
+                    raise
+                sleep(pause)
         return create.execute()
 
     def notes(self, table: Table, limit: int = 100) -> list[tuple[int, dict[str, Any], int]]:

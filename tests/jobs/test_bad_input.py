@@ -1,0 +1,148 @@
+"""Wrong arguments, settings, inputs and machines: exit code 2 and one line that says what to do."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.logs import deliver, feed_event
+
+import build_profiles
+import clean_interactions
+from salience.job import run_job
+
+pytestmark = pytest.mark.integration
+
+PROJECT = Path(__file__).parent.parent.parent
+WITHOUT_INTERVAL = {"publish_release", "query_tables", "rollback_release"}
+WITH_INTERVAL = sorted({file.stem for file in (PROJECT / "jobs").glob("*.py")} - WITHOUT_INTERVAL)
+DAY = ("--date", "2026-11-02")
+
+
+@pytest.fixture
+def refused(capsys):
+    """Run a job in this process, check that it ends with exit code 2 and one line, and return that line."""
+
+    def told(*arguments, main=clean_interactions.main, **more):
+        assert run_job(main, ["--env", "local", *arguments], **more) == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if " WARN " not in line]
+        assert len(lines) == 1, lines
+        name, _, text = lines[0].partition(": ")
+        assert name == Path(main.__code__.co_filename).stem
+        return text
+
+    return told
+
+
+@pytest.mark.parametrize("job", WITH_INTERVAL)
+def test_a_job_without_days_says_how_to_name_them(refused, job):
+    module = importlib.import_module(job)
+    told = refused(main=module.main, extra=getattr(module, "extra", None))
+    assert told == "which days? give --date DAY, or --from DAY --to DAY (ISO days, UTC)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--from", "2026-11-02"], "which days? give --date DAY, or --from DAY --to DAY (ISO days, UTC)"),
+        (
+            ["--from", "2026-11-03", "--to", "2026-11-02"],
+            "the interval is empty: --from 2026-11-03 lies after --to 2026-11-02",
+        ),
+        ([*DAY, "--to", "2026-11-02"], "give either --date or --from and --to, not both"),
+    ],
+)
+def test_days_that_make_no_interval_are_refused(refused, arguments, told):
+    assert refused(*arguments) == told
+
+
+def test_a_day_that_is_none_is_refused_in_words_for_people(capsys):
+    with pytest.raises(SystemExit) as caught:
+        run_job(clean_interactions.main, ["--env", "local", "--date", "2026-13-01"])
+    assert caught.value.code == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "--date" in told and "2026-13-01" in told and "fromisoformat" not in told
+
+
+@pytest.mark.parametrize(
+    ("setting", "parts"),
+    [
+        ("clean.max_latness_days=3", ["clean.max_latness_days", "--set"]),
+        ("cleaning.max_lateness_days=3", ["cleaning.max_lateness_days", "--set"]),
+        ("clean.max_lateness_days=soon", ["clean.max_lateness_days", "valid integer", "'soon'"]),
+        ("clean.max_lateness_days", ["write it as key=value"]),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_key(refused, setting, parts):
+    told = refused(*DAY, "--set", setting)
+    assert [part for part in parts if part not in told] == []
+
+
+def test_a_folder_of_settings_that_is_not_there_is_named(refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("SALIENCE_CONF_DIR", str(tmp_path))
+    told = refused(*DAY)
+    assert told == f"{tmp_path}/base.yaml: no such file; name the folder of the settings in SALIENCE_CONF_DIR"
+
+
+def test_a_platform_without_a_mapping_names_the_missing_file(spark, refused, tmp_path):
+    told = refused(*DAY, "--set", "platforms=[radio]", "--set", f"warehouse={tmp_path}")
+    assert told.startswith(f"{PROJECT}/conf/sources/radio.yaml: no such file")
+
+
+def test_a_folder_of_logs_that_is_not_there_is_named_with_the_setting(spark, refused, tmp_path):
+    logs = tmp_path / "no logs"
+    told = refused(*DAY, "--set", f"logs={logs}", "--set", f"warehouse={tmp_path}", "--set", "platforms=[feed]")
+    assert told.startswith(f"{logs}: no delivery from 2026-11-02 to 2026-11-02") and "setting `logs`" in told
+
+
+def test_a_job_that_comes_too_early_names_the_job_to_run_first(spark, refused, tmp_path):
+    told = refused(*DAY, "--set", f"warehouse={tmp_path}", main=build_profiles.main)
+    assert told.startswith("silver.interactions: no such table in ")
+    assert told.endswith("; run jobs/clean_interactions.py first")
+
+
+def run(job, *arguments, **environment):
+    """Run a job in a process of its own; return its exit code, its standard output and its standard error."""
+    mine = {k: v for k, v in os.environ.items() if not k.startswith(("SALIENCE_", "PYSPARK_", "SPARK_", "JAVA_HOME"))}
+    done = subprocess.run(
+        [sys.executable, f"jobs/{job}.py", "--env", "local", *arguments],
+        cwd=PROJECT,
+        env=mine | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ({"PATH": "/nowhere"}, "there is no java on PATH"),
+        ({"JAVA_HOME": "/nowhere"}, "JAVA_HOME is /nowhere, but there is no bin/java in it"),
+    ],
+)
+def test_a_machine_without_java_is_told_what_to_install(environment, found):
+    assert run("clean_interactions", *DAY, **environment) == (
+        2,
+        "",
+        f"clean_interactions: Spark needs Java 17 or later and {found}: install one or set JAVA_HOME\n",
+    )
+
+
+def test_a_process_that_refuses_a_delivery_says_so_without_a_stack_trace(tmp_path):
+    row = feed_event()
+    del row["post_id"]
+    deliver(tmp_path / "logs", "2026-11-02", [row])
+    settings = (f"logs={tmp_path / 'logs'}", f"warehouse={tmp_path / 'warehouse'}", "platforms=[feed]")
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    code, _, error = run("clean_interactions", *DAY, *arguments, JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1")
+    assert code == 2
+    last = error.splitlines()[-1]
+    assert last.startswith("clean_interactions: refused 1 of 1 deliveries (0 taken): feed/interactions/dt=2026-11-02: ")
+    assert "column `post_id` is not in the log" in last
+    for noise in ("Traceback", "Py4JJavaError", "AnalysisException", "\tat "):
+        assert noise not in error, error

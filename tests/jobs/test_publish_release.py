@@ -1,0 +1,83 @@
+import pytest
+from tests.snapshots import AS_OF, FIRST, LISTS, SECOND, SHORTFALLS, record, run, write
+
+import publish_release
+import rollback_release
+from salience.job import run_job
+from salience.tables import ops, releases
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def act(settings, spark, capsys):
+    """Run a job on the test's warehouse; return its exit code and what it printed on standard error."""
+
+    def job(module, *arguments):
+        argv = ["--env", "local", "--set", f"warehouse={settings.warehouse}", *arguments]
+        code = run_job(module.main, argv, interval=False, extra=getattr(module, "extra", None))
+        return code, "".join(line for line in capsys.readouterr().err.splitlines(True) if " WARN " not in line)
+
+    return job
+
+
+@pytest.fixture
+def made(warehouse):
+    """Two releases: a good one, and one whose only list lacks its second rank and whose shortfalls name it twice."""
+    for _ in range(2):
+        releases.open_release(warehouse, AS_OF, 1)
+    write(warehouse, FIRST, LISTS, {"rank": 1}, {"rank": 2, "content_id": "c2"})
+    write(warehouse, SECOND, LISTS, {"rank": 1}, {"rank": 3, "content_id": "c2"})
+    write(warehouse, SECOND, SHORTFALLS, {}, {})
+    record(warehouse, run(FIRST, LISTS), run(SECOND, LISTS, SHORTFALLS))
+    return warehouse
+
+
+def runs(warehouse):
+    rows = warehouse.read(ops.RUNS).where("job <> 'test'").orderBy("started_at")
+    return [tuple(row) for row in rows.select("job", "release_id", "status").collect()]
+
+
+def test_a_failed_audit_leaves_the_release_before_in_force_and_a_corrected_one_passes(act, made):
+    assert act(publish_release, "--release", FIRST) == (0, "")
+    in_force = releases.newest(made)
+    assert (in_force.release_id, in_force.tables) == (FIRST, {str(LISTS): FIRST})
+
+    code, told = act(publish_release, "--release", SECOND)
+    assert code == 3
+    assert told == (
+        "publish_release: nothing was published: "
+        f"gold.recommendation_shortfalls: rows beyond one per platform, user_id: 1 (at most 0) in {SECOND}; "
+        f"gold.recommendations: lists with a gap in their ranks: 1 (at most 0) in {SECOND}\n"
+    )
+    assert releases.newest(made) == in_force
+    assert made.read(ops.RELEASES).count() == 1
+    failed = made.read(ops.AUDITS).where("NOT passed").select("table_name", "place", "observed").collect()
+    assert sorted(map(tuple, failed)) == [(str(SHORTFALLS), SECOND, 1.0), (str(LISTS), SECOND, 1.0)]
+
+    write(made, SECOND, LISTS, {"rank": 1})
+    write(made, SECOND, SHORTFALLS, {})
+    assert act(publish_release, "--release", SECOND) == (0, "")
+    assert releases.newest(made).tables == {str(LISTS): SECOND, str(SHORTFALLS): SECOND}
+
+    assert act(rollback_release, "--to-seq", "1") == (0, "")
+    assert (releases.newest(made).release_seq, releases.newest(made).tables) == (3, in_force.tables)
+    assert runs(made) == [
+        ("publish_release", FIRST, "succeeded"),
+        ("publish_release", SECOND, "failed"),
+        ("publish_release", SECOND, "succeeded"),
+        ("rollback_release", None, "succeeded"),
+    ]
+
+
+def test_a_release_that_cannot_be_published_says_why_and_ends_with_exit_code_2(act, made):
+    assert act(publish_release, "--release", FIRST)[0] == 0
+    for arguments, told in (
+        ([], "which release? give --release ID; ops.opened_releases lists them"),
+        (["--release", FIRST], f"release {FIRST} is published and is never written again; open a new one"),
+        (["--release", "x"], "release x was never opened; jobs/open_release.py reserves and prints an id"),
+    ):
+        assert act(publish_release, *arguments) == (2, f"publish_release: {told}\n")
+    code, told = act(rollback_release, "--to-seq", "9")
+    assert code == 2 and told.startswith("rollback_release: there is no release_seq 9 in ops.releases")
+    assert made.read(ops.RELEASES).count() == 1

@@ -1,0 +1,157 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from salience.errors import SettingsError
+from salience.settings import load_settings
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+@pytest.fixture
+def conf(tmp_path):
+    """The project's own base.yaml, beside a local.yaml that says only that rank is 5 and k 6."""
+    shutil.copy(CONF / "base.yaml", tmp_path)
+    (tmp_path / "local.yaml").write_text("recommend: {k: 6, als: {rank: 5}}\n", encoding="utf-8")
+    return tmp_path
+
+
+def refused(conf, variables=(), overrides=()):
+    """Return the one line that load_settings refuses with."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(conf, "local", dict(variables), overrides)
+    told = str(caught.value)
+    assert caught.value.exit_code == 2
+    assert len(told.splitlines()) == 1
+    return told
+
+
+def test_each_layer_covers_the_one_below_and_leaves_the_rest_of_a_group(conf):
+    variables = {"SALIENCE_RECOMMEND__K": "7", "SALIENCE_RECOMMEND__CANDIDATES": "70", "PATH": "/bin"}
+    settings = load_settings(conf, "local", variables, ["recommend.candidates=80"])
+    assert settings.recommend.als.iterations == 10, "base.yaml"
+    assert settings.recommend.als.rank == 5, "local.yaml over base.yaml's 32"
+    assert settings.recommend.k == 7, "the variable over local.yaml's 6"
+    assert settings.recommend.candidates == 80, "--set over the variable's 70"
+
+
+def test_a_layer_replaces_a_list_as_a_whole_and_a_mapping_key_by_key(conf):
+    settings = load_settings(
+        conf, "local", {"SALIENCE_RECOMMEND__ACTION_WEIGHTS__LIKE": "9"}, ["platforms=[video]", "logs=/somewhere"]
+    )
+    assert settings.platforms == ["video"]
+    assert settings.logs == "/somewhere"
+    assert settings.recommend.action_weights["like"] == 9
+    assert settings.recommend.action_weights["comment"] == 3
+
+
+def test_of_two_overrides_of_one_key_the_later_holds(conf):
+    assert load_settings(conf, "local", {}, ["recommend.k=1", "recommend.k=2"]).recommend.k == 2
+
+
+@pytest.mark.parametrize("env", ["local", "cluster"])
+def test_the_projects_own_files_are_valid(env):
+    assert load_settings(CONF, env, {}).platforms == ["feed", "video"]
+
+
+def test_keys_and_the_place_of_the_settings_are_no_settings(conf):
+    variables = {"SALIENCE_PSEUDONYM_KEY_FEED": "a secret, not a setting", "SALIENCE_CONF_DIR": str(conf)}
+    with_them = load_settings(conf, "local", variables)
+    assert with_them == load_settings(conf, "local", {})
+    assert "secret" not in with_them.model_dump_json()
+
+
+def test_an_unknown_setting_on_the_command_line_is_refused_with_key_and_origin(conf):
+    assert "--set recommend.kk" in refused(conf, overrides=["recommend.kk=3"])
+
+
+def test_an_unknown_setting_in_a_variable_is_refused_with_key_and_origin(conf):
+    told = refused(conf, {"SALIENCE_RECOMMEND__KK": "3"})
+    assert "SALIENCE_RECOMMEND__KK" in told and "recommend.kk" in told
+
+
+def test_an_unknown_setting_in_a_file_is_refused_with_key_and_origin(conf):
+    (conf / "local.yaml").write_text("recommend: {kk: 3}\n", encoding="utf-8")
+    told = refused(conf)
+    assert "local.yaml" in told and "recommend.kk" in told
+
+
+def test_an_unknown_group_is_refused_with_key_and_origin(conf):
+    told = refused(conf, overrides=["recommender.k=3"])
+    assert told == "--set recommender.k: there is no setting recommender.k; conf/base.yaml lists them all"
+    told = refused(conf, {"SALIENCE_RECOMMENDER__K": "3"})
+    assert told.startswith("variable SALIENCE_RECOMMENDER__K: there is no setting recommender.k;")
+
+
+def test_a_key_below_a_plain_value_is_refused(conf):
+    told = refused(conf, overrides=["recommend.k.deeper=3"])
+    assert told.startswith("--set recommend.k.deeper: there is no setting recommend.k.deeper;")
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("recommend.k=many", "recommend.k: Input should be a valid integer"),
+        ("recommend.k=2.5", "recommend.k: Input should be a valid integer"),
+        ("recommend.k=[1]", "recommend.k: Input should be a valid integer (given: [1])"),
+        ("recommend.k=0", "recommend.k: Input should be greater than or equal to 1 (given: 0)"),
+        ("platforms=feed", "platforms: Input should be a valid list (given: 'feed')"),
+        ("platforms=[]", "platforms: List should have at least 1 item"),
+        ("logs=", "logs: Input should be a valid string (given: None)"),
+        ("recommend=10", "recommend: Input should be a valid dictionary"),
+        ("recommend.als.alphas=[1, -1]", "recommend.als.alphas.1: Input should be greater than 0 (given: -1)"),
+        ("recommend.candidates=5", "candidates (5) must be at least k (6)"),
+    ],
+)
+def test_a_value_of_the_wrong_type_or_out_of_range_is_refused_with_the_key_and_the_value(conf, override, told):
+    assert told in refused(conf, overrides=[override])
+
+
+def test_every_wrong_setting_is_named_at_once(conf):
+    told = refused(conf, overrides=["recommend.k=many", "clean.max_lateness_days=-1"])
+    assert "recommend.k:" in told and "clean.max_lateness_days:" in told
+
+
+def test_a_setting_that_no_layer_gives_is_refused(conf):
+    base = (conf / "base.yaml").read_text(encoding="utf-8")
+    (conf / "base.yaml").write_text(base.replace("  max_lateness_days: 3\n", ""), encoding="utf-8")
+    assert "clean.max_lateness_days: is missing" in refused(conf)
+
+
+@pytest.mark.parametrize("override", ["recommend.k", "=3"])
+def test_an_override_that_is_no_assignment_is_refused_with_an_example(conf, override):
+    told = refused(conf, overrides=[override])
+    assert told == f"--set {override}: write it as key=value, like recommend.als.rank=32"
+
+
+def test_a_value_that_is_no_yaml_is_refused_with_its_origin(conf):
+    assert refused(conf, overrides=["platforms=[feed"]) == "--set platforms: '[feed' is not valid YAML"
+    assert refused(conf, {"SALIENCE_LOGS": "{"}) == "variable SALIENCE_LOGS: '{' is not valid YAML"
+
+
+def test_a_missing_file_says_how_to_name_the_folder(conf):
+    (conf / "local.yaml").unlink()
+    told = refused(conf)
+    assert str(conf / "local.yaml") in told and "SALIENCE_CONF_DIR" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("recommend: {k: 1\n", "local.yaml: not valid YAML"),
+        ("- recommend\n", "local.yaml: must hold a mapping"),
+        ("", "local.yaml: must hold a mapping"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_refused_by_name(conf, text, told):
+    (conf / "local.yaml").write_text(text, encoding="utf-8")
+    assert told in refused(conf)
+
+
+def test_the_hash_tells_settings_apart_and_nothing_else(conf):
+    def hash_of(*overrides):
+        return load_settings(conf, "local", {}, overrides).hash()
+
+    assert hash_of() == hash_of("recommend.k=6")
+    assert hash_of() != hash_of("recommend.k=7")
