@@ -5,6 +5,8 @@ With --simulate, logs are simulated first: settings.simulate.days days that end 
 
 from argparse import ArgumentParser
 from datetime import timedelta
+from functools import partial
+from types import ModuleType
 
 import build_profiles
 import clean_interactions
@@ -17,18 +19,8 @@ import score_engagement
 import simulate_logs
 import train_engagement
 import train_recommender
-from salience.job import Job, run_job
+from salience.job import Job, run_job, side_by_side
 from salience.report.summary import summary
-
-SNAPSHOT_STEPS = (
-    build_profiles,
-    train_recommender,
-    find_candidates,
-    train_engagement,
-    score_engagement,
-    recommend,
-    publish_release,
-)
 
 
 def main(job: Job) -> None:
@@ -37,10 +29,18 @@ def main(job: Job) -> None:
         days["from_day"] = job.as_of - timedelta(days=job.settings.simulate.days - 1)
         job.step(simulate_logs.main, from_day=job.as_of, to_day=job.as_of)
     job.step(clean_interactions.main, **days)
-    job.step(measure_audience.main, **days)
     release = job.arguments.release or job.step(open_release.main, **days).release
-    for step in SNAPSHOT_STEPS:
-        job.step(step.main, **days, release=release)
+
+    def steps(*modules: ModuleType) -> None:
+        for module in modules:
+            job.step(module.main, **days, release=release)
+
+    side_by_side(
+        partial(steps, train_recommender, find_candidates),
+        partial(steps, train_engagement, build_profiles),
+        partial(job.step, measure_audience.main, **days),
+    )
+    steps(score_engagement, recommend, publish_release)
     job.progress.print(summary(job.warehouse, job.as_of))
 
 

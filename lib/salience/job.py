@@ -9,6 +9,7 @@ import sys
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -93,7 +95,7 @@ class Job:
             if self.release_asked is None:
                 attempts = self.settings.release.publish_attempts
                 self._release = releases.open_release(self.warehouse, self.as_of, attempts)
-                self.progress.say(f"opened release {self._release}")
+                self.say(f"opened release {self._release}")
             else:
                 releases.require_unpublished(self.warehouse, self.release_asked)
                 self._release = self.release_asked
@@ -137,7 +139,7 @@ class Job:
 
     def say(self, text: str) -> None:
         """Tell what the job is doing now."""
-        self.progress.say(text)
+        self.progress.say(self.name, text)
 
     def note(self, table: Table, commit: Commit) -> None:
         """Note a commit for this run's row in ops.runs."""
@@ -178,7 +180,8 @@ class Job:
             try:
                 self.record(error)
             except Exception as second:
-                self.progress.say(f"could not record the failed run: {one_line(second)}")
+                self.say(f"could not record the failed run: {one_line(second)}")
+            self.progress.leave(self.name)
             raise
         self.record(None)
         self.progress.end(self.name, monotonic() - begun, {name: c.rows for name, c in self.outputs.items()})
@@ -190,6 +193,16 @@ class Job:
         with child.recorded():
             main(child)
         return child
+
+
+def side_by_side(*chains: Callable[[], object]) -> None:
+    """Run functions at the same time, in threads that may use one Spark session.
+
+    If one fails, the others go on to their end; then the first error, in the order given, is raised.
+    """
+    with ThreadPoolExecutor(len(chains)) as pool:
+        for running in [pool.submit(inheritable_thread_target(chain)) for chain in chains]:
+            running.result()
 
 
 def run_job(
