@@ -12,7 +12,7 @@ from typing import Any
 from salience.interactions.cleaning import settle
 from salience.interactions.pseudonyms import KEY_VARIABLE, find_key
 from salience.interactions.row_rules import judge
-from salience.job import Job, run_job
+from salience.job import Job, run_job, side_by_side
 from salience.sources.deliveries import Delivery
 from salience.sources.intake import ledger_rows, look_at_deliveries, require_none_refused, require_some, take
 from salience.sources.mapping import BRONZE_TABLES, Dataset, SourceMapping, load_mapping
@@ -30,17 +30,20 @@ def main(job: Job) -> None:
         job.warehouse.ensure(dimension)  # empty for platforms that deliver none
     seen: list[Delivery] = []
     ledger: list[dict[str, Any]] = []
+
+    def clean(mapping: SourceMapping) -> None:
+        for dataset in mapping.datasets:
+            job.say(f"taking {mapping.platform}/{dataset} into bronze")
+            found = look_at_deliveries(job.spark, job.settings.logs, mapping, dataset, job.days)
+            outcomes = take(found, partial(write_bronze, job, mapping, dataset))
+            days = [delivery.day for delivery in outcomes if delivery.state == "taken"]
+            job.say(f"settling {mapping.platform}/{dataset} in silver")
+            counts = settle(job.warehouse, dataset, keys[mapping.platform], days, job.settings.clean, job.note)
+            ledger.extend(ledger_rows(job.run_id, outcomes, counts))
+            seen.extend(outcomes)
+
     try:
-        for mapping in mappings:
-            for dataset in mapping.datasets:
-                job.say(f"taking {mapping.platform}/{dataset} into bronze")
-                found = look_at_deliveries(job.spark, job.settings.logs, mapping, dataset, job.days)
-                outcomes = take(found, partial(write_bronze, job, mapping, dataset))
-                days = [delivery.day for delivery in outcomes if delivery.state == "taken"]
-                job.say(f"settling {mapping.platform}/{dataset} in silver")
-                counts = settle(job.warehouse, dataset, keys[mapping.platform], days, job.settings.clean, job.note)
-                ledger += ledger_rows(job.run_id, outcomes, counts)
-                seen += outcomes
+        side_by_side(*(partial(clean, mapping) for mapping in mappings))
     finally:
         job.warehouse.append_rows(ops.DELIVERIES, ledger)  # what was settled before a failure counts too
     require_some(job.spark, job.settings.logs, mappings, job.days, seen)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -64,6 +65,7 @@ class Job:
     saved_models: dict[str, releases.SavedModel] = field(default_factory=dict)
     key_ids: dict[str, str] = field(default_factory=dict)
     _release: str | None = None
+    _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
         """Open the warehouse and the model store under this run's id."""
@@ -143,8 +145,9 @@ class Job:
 
     def note(self, table: Table, commit: Commit) -> None:
         """Note a commit for this run's row in ops.runs."""
-        before = self.outputs.get(str(table))
-        self.outputs[str(table)] = Commit(commit.version, commit.rows + (before.rows if before else 0))
+        with self._lock:
+            before = self.outputs.get(str(table), Commit(0, 0))
+            self.outputs[str(table)] = Commit(max(commit.version, before.version), commit.rows + before.rows)
 
     def record(self, error: BaseException | None) -> None:
         """Append this run's row to ops.runs."""
