@@ -59,6 +59,7 @@ def folder(tmp_path_factory, ratings, cut):
         # Everything before the cut is the training part, and everybody gets a profile.
         "recommend.window_days=400",
         "profiles.window_days=400",
+        "recommend.als.regularisations=[0.3, 1]",
         f"recommend.evaluation_days={(end - cut) / 86_400!r}",
     ]
     common = ["--env", "local", *(part for setting in chosen for part in ("--set", setting))]
