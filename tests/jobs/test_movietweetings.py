@@ -27,6 +27,8 @@ BASELINES = ("popularity_all_time", "popularity_7d")
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(not SOURCE.is_dir(), reason=f"MovieTweetings is not at {SOURCE}"),
 ]
 
