@@ -14,7 +14,8 @@ def main(job: Job) -> None:
     try:
         answer = job.spark.sql(job.arguments.query)
     except AnalysisException as error:
-        raise InputError(f"the query cannot be answered: {str(error).splitlines()[0]}") from None
+        told = str(error).strip().splitlines()[0]
+        raise InputError(f"the query cannot be answered: {told}") from None
     answer.show(job.arguments.rows, truncate=False)
 
 
