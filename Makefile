@@ -33,10 +33,10 @@ $(AIRFLOW_READY): conf/pins-airflow.txt
 demo: setup ## simulate logs, run every step on them, print a summary (data/demo)
 	@$(BIN)/python jobs/run_all.py --env local --date $(DEMO_DAY) --simulate
 
-check: setup lint ## lint, types, import rules and unit tests (under 3 minutes)
+check: setup lint ## lint, types, import rules and unit tests (about 4 minutes)
 	$(BIN)/pytest -m "not integration"
 
-test: setup setup-airflow lint ## everything in check, whole jobs, and Airflow's DAG (under 15 minutes)
+test: setup setup-airflow lint ## everything in check, whole jobs, and Airflow's DAG
 	$(BIN)/pytest -m "not slow"
 	$(AIRFLOW_PYTEST) -m "not slow"
 

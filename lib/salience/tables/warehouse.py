@@ -8,14 +8,7 @@ from datetime import date
 from time import sleep
 from typing import Any
 
-from delta.exceptions import (
-    ConcurrentAppendException,
-    ConcurrentTransactionException,
-    ConcurrentWriteException,
-    DeltaConcurrentModificationException,
-    MetadataChangedException,
-    ProtocolChangedException,
-)
+from delta import exceptions as conflict
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column as SparkColumn
@@ -36,12 +29,12 @@ PROPERTIES = {
 LEDGER_PROPERTIES = {"delta.isolationLevel": "Serializable"}
 
 CONFLICTS = (
-    ConcurrentAppendException,
-    ConcurrentTransactionException,
-    ConcurrentWriteException,
-    DeltaConcurrentModificationException,
-    MetadataChangedException,
-    ProtocolChangedException,
+    conflict.ConcurrentAppendException,
+    conflict.ConcurrentTransactionException,
+    conflict.ConcurrentWriteException,
+    conflict.DeltaConcurrentModificationException,
+    conflict.MetadataChangedException,
+    conflict.ProtocolChangedException,
 )
 """What Delta raises when another commit came between: in Python they share no base of their own."""
 _HALF_CREATED = "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION"
