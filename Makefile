@@ -33,7 +33,7 @@ $(AIRFLOW_READY): conf/pins-airflow.txt
 demo: setup ## simulate logs, run every step on them, print a summary (data/demo)
 	@$(BIN)/python jobs/run_all.py --env local --date $(DEMO_DAY) --simulate
 
-check: setup lint ## lint, types, import rules and unit tests (about 4 minutes)
+check: setup lint ## lint, types, import rules and unit tests
 	$(BIN)/pytest -m "not integration"
 
 test: setup setup-airflow lint ## everything in check, whole jobs, and Airflow's DAG

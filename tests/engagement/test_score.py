@@ -101,6 +101,7 @@ def test_only_platforms_with_a_model_are_scored(scored, asked):
     assert [(row["platform"], row["model"], row["p_engage_24h"]) for row in found] == [("feed", "logistic", 0.5)] * 4
 
 
+@pytest.mark.integration
 def test_a_saved_model_scores_as_it_did_before_and_is_refused_once_it_was_changed(spark, scored, asked, tmp_path):
     store = ModelStore(spark, str(tmp_path / "models"))
     model = MODEL | {"user_tag_engagement": 1 / 3, INTERCEPT: -math.pi}

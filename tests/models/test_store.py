@@ -8,6 +8,8 @@ from salience.errors import InputError
 from salience.models.store import ModelStore
 from salience.tables.releases import SavedModel
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def saved(spark, tmp_path):

@@ -7,6 +7,8 @@ import pytest
 from salience.simulate.dirt import REASONS
 from tests.simulate.conftest import SMALL
 
+pytestmark = pytest.mark.integration
+
 DAYS = [f"2026-11-0{day}" for day in range(1, 7)]
 SCHEMAS = {
     ("feed", "interactions"): "log_id string, uid string, post_id string, author_uid string, act string, ts string, "

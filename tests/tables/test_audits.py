@@ -8,6 +8,8 @@ from salience.errors import AuditError
 from salience.tables import ops
 from salience.tables.audits import Audit, audit_full_lists, audit_snapshot, enforce
 
+pytestmark = pytest.mark.integration
+
 GOOD = Audit("gold.x", "rows too many", "here", 2, threshold=2)
 BAD = Audit("gold.x", "rows lost", "feed/2026-11-02", 3)
 WORSE = Audit("gold.y", "is empty", "there", 1)

@@ -11,6 +11,8 @@ from salience.tables import ops, releases
 from salience.tables.releases import SavedModel
 from salience.tables.warehouse import Warehouse
 
+pytestmark = pytest.mark.integration
+
 FEED, VIDEO, NEW_FEED = (SavedModel(f"models/{name}", f"hash of {name}") for name in ("feed", "video", "new feed"))
 
 

@@ -10,6 +10,8 @@ from salience.job import run_job
 from salience.tables import catalog, ops, releases, silver, views
 from salience.tables.warehouse import Warehouse
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def forget_names(spark):
@@ -98,7 +100,6 @@ def query(story):
     return ask
 
 
-@pytest.mark.integration
 def test_a_query_prints_what_is_in_force_and_leaves_no_run(story, query, capsys):
     assert query("SELECT content_id AS shown FROM current.recommendations") == 0
     out = capsys.readouterr().out
@@ -106,14 +107,12 @@ def test_a_query_prints_what_is_in_force_and_leaves_no_run(story, query, capsys)
     assert story.warehouse.read(ops.RUNS).where("run_id <> 'a run'").isEmpty()
 
 
-@pytest.mark.integration
 def test_a_query_prints_at_most_the_rows_asked_for(query, capsys):
     assert query("SELECT content_id FROM gold.recommendations ORDER BY content_id", "--rows", "1") == 0
     out = capsys.readouterr().out
     assert "|new " in out and "only showing top 1 row" in out and "old" not in out
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("sql", "told"),
     [

@@ -12,6 +12,8 @@ from salience.tables import catalog, ops, silver
 from salience.tables.contract import Column, Kind, Table, required
 from salience.tables.warehouse import Warehouse
 
+pytestmark = pytest.mark.integration
+
 DAILY = Table(
     "gold",
     "daily",
