@@ -1,0 +1,78 @@
+"""The main job as `make demo` runs it, only smaller: once, and at once again."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from tests.simulate.conftest import AS_OF, SMALL, small_settings
+
+import run_all
+from salience.job import run_job
+from salience.tables import bronze, catalog, ops, recommendations, releases, silver
+from salience.tables.contract import Kind
+from salience.tables.warehouse import Warehouse
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+SIZE = SMALL | {"users": 150, "contents": 100, "days": 8, "events": 10_000}
+CHEAP = {"recommend.als.rank": 4, "recommend.als.iterations": 3}
+CHEAP |= {f"{part}.bootstrap_replicates": 100 for part in ("recommend", "engagement")}
+# A release's name is new in every run, and a simulation writes files with new names; nothing else may differ.
+NAMES = {"release_id", "source_file"}
+
+
+def contents(warehouse):
+    """Return the rows of the data layers as sorted JSON by the SQL name of their table; of snapshots those released."""
+    release = releases.newest(warehouse).release_id
+    told = {}
+    for table in catalog.TABLES:
+        if table.layer != "ops" and warehouse.exists(table):
+            rows = warehouse.read(table)
+            if table.kind is Kind.SNAPSHOT:
+                rows = rows.where(rows.release_id == release)
+            rows = rows.select([name for name in rows.columns if name not in NAMES])
+            told[str(table)] = sorted(json.dumps(row.asDict(recursive=True), default=str) for row in rows.collect())
+    return told
+
+
+@pytest.fixture(scope="module")
+def twice(spark, tmp_path_factory):
+    """What two runs printed and left, the second started right after the first."""
+    root = tmp_path_factory.mktemp("twice")
+    settings = small_settings(root, **SIZE)
+    places = {"logs": settings.logs, "warehouse": settings.warehouse, "simulate.truth": settings.simulate.truth}
+    argv = ["--env", "local", "--date", AS_OF.isoformat(), "--simulate"]
+    for key, value in {**places, **CHEAP, **{f"simulate.{name}": value for name, value in SIZE.items()}}.items():
+        argv += ["--set", f"{key}={value}"]
+    warehouse = Warehouse(spark, settings.warehouse, "test")
+
+    def run():
+        assert run_job(run_all.main, argv, extra=run_all.extra) == 0
+        return contents(warehouse)
+
+    return SimpleNamespace(warehouse=warehouse, first=run(), second=run())
+
+
+def test_a_second_run_ends_in_the_same_table_contents(twice):
+    assert twice.first.keys() == twice.second.keys()
+    differing = [name for name, rows in twice.first.items() if rows != twice.second[name]]
+    assert differing == []
+
+
+def test_every_table_of_the_data_layers_is_filled_and_each_run_publishes_a_release(twice):
+    empty = {str(table) for table in catalog.TABLES if table.layer != "ops" and not twice.second.get(str(table))}
+    # Everyone gets a full list here, so no shortfall is recorded.
+    assert empty == {str(recommendations.SHORTFALLS)}
+    ledger = twice.warehouse.read(ops.RELEASES).orderBy("release_seq").select("release_id", "action").collect()
+    assert [tuple(row) for row in ledger] == [(f"{AS_OF}.1", "publish"), (f"{AS_OF}.2", "publish")]
+
+
+def test_every_person_gets_ten_contents_or_has_their_shortfall_recorded(twice):
+    rows = [json.loads(row) for row in twice.second[str(recommendations.RECOMMENDATIONS)]]
+    ranks = {}
+    for row in rows:
+        ranks.setdefault((row["platform"], row["user_id"]), []).append(row["rank"])
+    assert set(map(tuple, map(sorted, ranks.values()))) == {tuple(range(1, 11))}
+    people = {(row["platform"], row["user_id"]) for row in map(json.loads, twice.second[str(silver.USERS)])}
+    assert people <= ranks.keys()
+    assert len(twice.second[str(bronze.EVENTS)]) > SIZE["events"]
