@@ -23,7 +23,7 @@ def main(job: Job) -> None:
         audits += audit_full_lists(frames[lists], frames[shortfalls], release_id)
     enforce(job.warehouse, audits)
     row = releases.publish(job.warehouse, release_id, job.settings.release.publish_attempts)
-    job.say(
+    job.tell(
         f"published {release_id} as release_seq {row.release_seq}: {len(made)} tables made, {len(row.tables)} in force"
     )
 

@@ -27,7 +27,7 @@ def main(job: Job) -> None:
     try:
         scores = job.read_snapshot(engagement.SCORES)
     except InputError:
-        job.say("there are no engagement scores: ranks by the sources' own order")
+        job.tell("there are no engagement scores: ranks by the sources' own order")
         scores = None
     candidates = job.read_snapshot(recommendations.CANDIDATES)
     ranked, shortfalls = rank(candidates, scores, reduce(DataFrame.union, served), job.settings.recommend.k)

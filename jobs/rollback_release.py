@@ -9,7 +9,7 @@ from salience.tables import releases
 def main(job: Job) -> None:
     attempts = job.settings.release.publish_attempts
     row = releases.roll_back(job.warehouse, job.arguments.to_seq, attempts)
-    job.say(f"release_seq {row.release_seq} puts {row.release_id} in force again")
+    job.tell(f"release_seq {row.release_seq} puts {row.release_id} in force again")
 
 
 def extra(parser: ArgumentParser) -> None:

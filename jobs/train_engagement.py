@@ -1,5 +1,7 @@
 """Train each platform's engagement model on exposures up to the as-of day and measure it on the latest of them.
 
+A platform with too few exposures or only one label goes without a model, as long as another one has one.
+
 Reads silver.interactions and silver.contents; writes gold.engagement_evaluation and the models engagement/<platform>.
 """
 
@@ -8,6 +10,7 @@ from salience.engagement.features import FEATURES, features
 from salience.engagement.logistic import to_frame
 from salience.engagement.train import judge, train
 from salience.engagement.windows import windows
+from salience.errors import InputError
 from salience.job import Job, run_job
 from salience.settings import settings_as_json
 from salience.tables import engagement, silver
@@ -20,10 +23,16 @@ def main(job: Job) -> None:
     job.say("finding exposures, what they led to, and what was known before each")
     labelled_ones = labelled(exposed, job.as_of, settings)
     examples = features(labelled_ones, exposed, job.read(silver.CONTENTS), settings).persist()
-    fitted = {}
+    fitted, reasons = {}, []
     for platform in job.settings.platforms:
         job.say(f"fitting the engagement model of {platform}")
-        fitted[platform] = train(examples, platform, split, settings)
+        try:
+            fitted[platform] = train(examples, platform, split, settings)
+        except InputError as error:
+            reasons.append(f"no engagement model: {error}")
+            job.tell(reasons[-1])
+    if not fitted:
+        raise InputError("; ".join(reasons))
     job.say("judging the engagement models on the test window")
     evaluation = judge(examples, fitted, split, settings.bootstrap_replicates)
     job.write_snapshot(engagement.EVALUATION, evaluation)

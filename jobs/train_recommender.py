@@ -27,7 +27,7 @@ def main(job: Job) -> None:
             job.say(f"{platform}: judges {choice.point} and the baselines on later days")
             found = report(interactions, contents.where(here), windows, choice, settings)
             if not found:
-                job.say(f"{platform}: too little history to judge recommenders; shorten recommend.evaluation_days")
+                job.tell(f"{platform}: too little history to judge recommenders; shorten recommend.evaluation_days")
             rows += [{"platform": platform, **row} for row in found]
             job.say(f"{platform}: fits ALS on everything")
             with fitted(interactions, windows.report_end, choice.point, settings) as frames:

@@ -97,7 +97,7 @@ class Job:
             if self.release_asked is None:
                 attempts = self.settings.release.publish_attempts
                 self._release = releases.open_release(self.warehouse, self.as_of, attempts)
-                self.say(f"opened release {self._release}")
+                self.tell(f"opened release {self._release}")
             else:
                 releases.require_unpublished(self.warehouse, self.release_asked)
                 self._release = self.release_asked
@@ -143,6 +143,10 @@ class Job:
         """Tell what the job is doing now."""
         self.progress.say(self.name, text)
 
+    def tell(self, text: str) -> None:
+        """Tell what a person must not miss: a warning, an id, a result."""
+        self.progress.tell(self.name, text)
+
     def note(self, table: Table, commit: Commit) -> None:
         """Note a commit for this run's row in ops.runs."""
         with self._lock:
@@ -183,7 +187,7 @@ class Job:
             try:
                 self.record(error)
             except Exception as second:
-                self.say(f"could not record the failed run: {one_line(second)}")
+                self.tell(f"could not record the failed run: {one_line(second)}")
             self.progress.leave(self.name)
             raise
         self.record(None)

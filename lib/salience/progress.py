@@ -38,6 +38,10 @@ class Progress:
         else:
             self.print(f"{step}: {text}")
 
+    def tell(self, step: str, text: str) -> None:
+        """Tell what a person must not miss: the line stays, also on a terminal."""
+        self.print(f"{step}: {text}")
+
     def leave(self, step: str) -> None:
         """Take away the line of a step that ended, however it did."""
         with self._lock:

@@ -7,16 +7,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from salience.actions import ACTIONS
 from salience.errors import SettingsError
 
 VARIABLE_PREFIX = "SALIENCE_"
 NOT_SETTINGS = ("SALIENCE_PSEUDONYM_KEY_", "SALIENCE_CONF_DIR")
 """Variables with the prefix that are no settings: secrets, and where the settings are."""
 
+
+def _known_action(name: str) -> str:
+    if name not in ACTIONS:
+        raise ValueError(f"there is no action {name!r}; there are {', '.join(ACTIONS)}")
+    return name
+
+
 Environment = Literal["local", "cluster"]
 Weight = Annotated[float, Field(gt=0)]
+Action = Annotated[str, AfterValidator(_known_action)]
 
 
 class _Group(BaseModel):
@@ -70,11 +79,11 @@ class RecommendSettings(_Group):
     """Days of history, the as-of day included."""
     half_life_days: float = Field(gt=0)
     """After this many days an interaction weighs half."""
-    action_weights: dict[str, float]
+    action_weights: dict[Action, float]
     """Weight of one interaction by action; an absent action weighs nothing, an undo takes its action's weight back."""
     rating_scale_max: float = Field(gt=0)
     """A `rate` interaction weighs action_weights.rate x rating / rating_scale_max."""
-    relevant_actions: list[str] = Field(min_length=1)
+    relevant_actions: list[Action] = Field(min_length=1)
     """Actions on a new content that make it relevant when recommenders are judged."""
     relevant_rating: float
     """A `rate` interaction is relevant from this rating on."""
@@ -103,7 +112,7 @@ class EngagementSettings(_Group):
     """Days of exposures, the as-of day included."""
     label_hours: int = Field(ge=1)
     """An exposure is positive if engagement follows within this many hours."""
-    positive_actions: list[str] = Field(min_length=1)
+    positive_actions: list[Action] = Field(min_length=1)
     test_days: float = Field(gt=0)
     """Length of the test window, in days; an embargo of label_hours lies before it."""
     regularisation: float = Field(ge=0)
@@ -118,7 +127,7 @@ class MetricSettings(_Group):
 
     segment_attributes: list[str]
     """Attributes of silver.users that audience_daily is split by, beside `all`."""
-    positive_actions: list[str] = Field(min_length=1)
+    positive_actions: list[Action] = Field(min_length=1)
     """Actions that count as engagement."""
 
 

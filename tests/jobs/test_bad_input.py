@@ -94,7 +94,7 @@ def test_a_platform_without_a_mapping_names_the_missing_file(spark, refused, tmp
 def test_a_folder_of_logs_that_is_not_there_is_named_with_the_setting(spark, refused, tmp_path):
     logs = tmp_path / "no logs"
     told = refused(*DAY, "--set", f"logs={logs}", "--set", f"warehouse={tmp_path}", "--set", "platforms=[feed]")
-    assert told.startswith(f"{logs}: no delivery from 2026-11-02 to 2026-11-02") and "setting `logs`" in told
+    assert told.startswith(f"{logs}/feed/interactions: no delivery from 2026-11-02") and "settings `logs`" in told
 
 
 def test_a_job_that_comes_too_early_names_the_job_to_run_first(spark, refused, tmp_path):

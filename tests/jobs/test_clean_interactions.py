@@ -1,7 +1,12 @@
+import hashlib
+import hmac
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from pyspark.sql import functions as F
+from tests.conftest import CONF
 from tests.logs import deliver, feed_event
 
 import clean_interactions
@@ -75,6 +80,31 @@ def test_silver_holds_typed_values_and_pseudonyms_but_no_raw_id(logs, clean, war
     assert "u-ann" not in str(row) and "u-zoe" not in str(row)
 
 
+def test_an_event_id_that_the_log_does_not_give_cannot_be_made_without_the_key(
+    logs, settings, spark, warehouse, tmp_path, monkeypatch
+):
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF, conf)
+    mapping = yaml.safe_load((conf / "sources" / "feed.yaml").read_text())
+    del mapping["interactions"]["columns"]["event_id"]
+    (conf / "sources" / "feed.yaml").write_text(yaml.safe_dump(mapping))
+    monkeypatch.setenv("SALIENCE_CONF_DIR", str(conf))
+    secret = "a secret that is only for this test"
+    monkeypatch.setenv("SALIENCE_PSEUDONYM_KEY_FEED", secret)
+    deliver(logs, "2026-11-02", [feed_event(), feed_event(), feed_event(uid="u-bob")])
+    argv = ["--env", "local", "--date", "2026-11-02", "--set", "platforms=[feed]"]
+    argv += ["--set", f"logs={logs}", "--set", f"warehouse={settings.warehouse}"]
+    assert run_job(clean_interactions.main, argv) == 0
+    open_id, bobs = (
+        hashlib.sha256("\x1f".join((user, "p1", "like", "2026-11-02 02:00:00")).encode()).hexdigest()
+        for user in ("u-ann", "u-bob")
+    )
+    kept = [hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest() for text in (open_id, bobs)]
+    assert accepted(warehouse) == sorted((event_id, "2026-11-02") for event_id in kept)
+    (copy,) = warehouse.read(silver.EXCLUDED_EVENTS).collect()
+    assert (copy["event_id"], copy["winner_event_id"]) == (kept[0], kept[0])
+
+
 def test_the_same_delivery_twice_and_a_corrected_one_leave_what_the_last_says(logs, clean, warehouse):
     deliver(logs, "2026-11-02", [feed_event(), feed_event(log_id="e2", ts="2026-11-01T10:00:00Z")])
     assert clean("2026-11-02") == 0
@@ -144,7 +174,10 @@ def test_an_interval_without_deliveries_says_which_days_have_some(logs, clean, c
 def test_a_delivery_is_left_alone_until_it_is_complete(logs, clean, warehouse, capsys):
     deliver(logs, "2026-11-02", [feed_event()], complete=False)
     assert clean("2026-11-02") == 2
-    assert "complete once its folder holds _SUCCESS" in capsys.readouterr().err
+    assert (
+        "no complete delivery from 2026-11-02 to 2026-11-02, for none of its folders holds _SUCCESS"
+        in capsys.readouterr().err
+    )
     assert not warehouse.exists(bronze.EVENTS)
 
 
@@ -159,6 +192,7 @@ def test_an_emptied_delivery_takes_its_rows_back(logs, clean, warehouse):
 def test_a_new_version_of_a_content_ends_the_one_before(logs, clean, warehouse):
     content = {"post_id": "p1", "author_uid": "zoe", "topics": "a,b", "kind": "text", "lang": "en"}
     content["posted_at"] = "2026-11-01T00:00:00Z"
+    deliver(logs, "2026-11-02", [])
     deliver(logs, "2026-11-02", [content], dataset="contents")
     deliver(logs, "2026-11-03", [content], dataset="contents")
     deliver(logs, "2026-11-04", [content | {"topics": "c"}, content | {"post_id": None}], dataset="contents")

@@ -52,7 +52,7 @@ def test_a_failed_audit_leaves_the_release_before_in_force_and_a_corrected_one_p
     )
     assert releases.newest(made) == in_force
     assert made.read(ops.RELEASES).count() == 1
-    failed = made.read(ops.AUDITS).where("NOT passed").select("table_name", "place", "observed").collect()
+    failed = made.read(ops.AUDITS).where("NOT passed").select("table", "place", "observed").collect()
     assert sorted(map(tuple, failed)) == [(str(SHORTFALLS), SECOND, 1.0), (str(LISTS), SECOND, 1.0)]
 
     write(made, SECOND, LISTS, {"rank": 1})

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from salience.settings import Settings, load_settings
 from salience.simulate.world import PLATFORMS
-from salience.simulate.writer import write_simulation
+from salience.simulate.writer import MARKER, write_simulation
 from tests.conftest import CONF
 
 AS_OF = date(2026, 11, 6)
@@ -61,5 +61,6 @@ def simulated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     settings = small_settings(root)
     for platform in PLATFORMS:
         (root / "logs" / platform / "interactions" / "dt=1999-01-01").mkdir(parents=True)
+        (root / "logs" / platform / MARKER).touch()
     write_simulation(spark, settings, AS_OF, lambda text: None)
     yield Simulated(settings, root)

@@ -1,4 +1,4 @@
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,7 +8,7 @@ from tests.logs import deliver, feed_event
 from salience.errors import InputError
 from salience.sources import files
 from salience.sources.deliveries import delivered_days, find_deliveries
-from salience.sources.intake import look_at_deliveries, require_none_refused, require_some, take
+from salience.sources.intake import look_at_deliveries, require_none_refused, require_some, take, unfinished
 from salience.sources.mapping import SourceMapping
 from salience.sources.typed import find_mapping_problem, typed_rows
 
@@ -161,9 +161,70 @@ def test_an_interval_without_any_delivery_names_the_setting(spark, tmp_path):
     with pytest.raises(InputError) as caught:
         require_some(spark, nowhere, [FEED], DAYS, [])
     assert str(caught.value) == (
-        f"{nowhere}: no delivery from 2026-11-02 to 2026-11-04; there is none for any day. "
-        "Check --date and the setting `logs`"
+        f"{nowhere}/feed/interactions: no delivery from 2026-11-02 to 2026-11-04; there is none for any day. "
+        "Check --date and the settings `logs` and `platforms`"
     )
+
+
+def test_a_platform_that_delivered_nothing_is_told_though_another_one_did(spark, logs, look):
+    video = mapped().model_copy(update={"platform": "video"})
+    seen = look()
+    assert unfinished([FEED], DAYS, seen) == []
+    require_some(spark, str(logs), [FEED], DAYS, seen)
+    with pytest.raises(InputError, match=r"video/interactions: no delivery from .*; there is none for any day"):
+        require_some(spark, str(logs), [FEED, video], DAYS, seen)
+
+
+def test_days_that_are_missing_or_not_complete_are_told_and_stop_nothing(spark, logs, look):
+    (middle(logs) / "_SUCCESS").unlink()
+    for file in (logs / "feed" / "interactions" / f"dt={DAYS[2]}").iterdir():
+        file.unlink()
+    (logs / "feed" / "interactions" / f"dt={DAYS[2]}").rmdir()
+    (line,) = unfinished([FEED], DAYS, look())
+    assert line.startswith("feed/interactions: 2 of 3 days missing or without _SUCCESS (the first 2026-11-03)")
+    require_some(spark, str(logs), [FEED], DAYS, look())
+
+
+def test_folders_below_a_delivery_are_refused_instead_of_left_out_without_a_word(logs, look):
+    deliver(logs / "hour", DAYS[1].isoformat(), [feed_event()])
+    (logs / "hour" / "feed" / "interactions" / f"dt={DAYS[1]}").rename(middle(logs) / "hour=00")
+    found = look()
+    assert states(found) == ["taken", "refused", "taken"]
+    assert found[1].problem == "it holds the folder hour=00; deliver its files directly, none in folders below"
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "offset"),
+    [
+        ("2026-11-02T10:00:00+08:00", "02:00", 480),
+        ("2026-11-02 10:00:00+08:00", "02:00", 480),
+        ("2026-11-02T10:00:00+0530", "04:30", 330),
+        ("2026-11-02T10:00:00-08", "18:00", -480),
+        ("2026-11-02T10:00:00Z", "10:00", 0),
+        ("2026-11-02 10:00:00", "09:00", 60),
+        ("2026-11-02T10:00:00.25", "09:00", 60),
+    ],
+)
+def test_the_zone_counts_only_where_the_text_gives_no_offset(spark, tmp_path, text, at, offset):
+    deliver(tmp_path, FIRST.isoformat(), [feed_event(ts=text)])
+    parts = mapped().interactions.model_dump(by_alias=True)
+    parts["event_time"]["zone"] = "Europe/Berlin"
+    mapping = SourceMapping.model_validate({"platform": "feed", "interactions": parts})
+    found = look_at_deliveries(spark, str(tmp_path), mapping, "interactions", [FIRST])
+    row = typed_rows(spark, mapping, "interactions", found).select("event_time", "utc_offset_min").head()
+    assert (f"{row['event_time']:%H:%M}", row["utc_offset_min"]) == (at, offset)
+
+
+def test_a_zone_does_not_shift_a_timestamp_that_is_in_utc_already(spark, tmp_path):
+    folder = deliver(tmp_path, FIRST.isoformat(), [])
+    row = feed_event(ts=datetime(2026, 11, 2, 10, tzinfo=UTC))
+    pq.write_table(pa.Table.from_pylist([row]), folder / "part-0.parquet")
+    parts = mapped().interactions.model_dump(by_alias=True)
+    parts["event_time"]["zone"] = "Europe/Berlin"
+    mapping = SourceMapping.model_validate({"platform": "feed", "interactions": parts})
+    found = look_at_deliveries(spark, str(tmp_path), mapping, "interactions", [FIRST])
+    row = typed_rows(spark, mapping, "interactions", found).select("event_time", "utc_offset_min").head()
+    assert (f"{row['event_time']:%H:%M}", row["utc_offset_min"]) == ("10:00", 60)
 
 
 def test_every_refused_delivery_is_named_in_one_line(logs, look):

@@ -28,7 +28,7 @@ def test_a_failed_audit_stops_the_job_with_rule_amount_and_place_of_each_failure
         "gold.y: is empty: 1 (at most 0) in there"
     )
     assert caught.value.exit_code == 3
-    kept = warehouse.read(ops.AUDITS).select("run_id", "table_name", "rule", "observed", "threshold", "passed")
+    kept = warehouse.read(ops.AUDITS).select("run_id", "table", "rule", "observed", "threshold", "passed")
     assert sorted(map(tuple, kept.collect())) == [
         ("test", "gold.x", "rows lost", 3.0, 0.0, False),
         ("test", "gold.x", "rows too many", 2.0, 2.0, True),

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from salience.actions import CONTENTLESS_ACTIONS
 from salience.settings import CleanSettings
-from salience.tables.shared import CONTENTLESS_ACTIONS
 
 RowRule = Callable[[CleanSettings], Column]
 """Returns the condition under which a row breaks the rule; a null condition breaks nothing."""

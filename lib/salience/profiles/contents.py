@@ -7,11 +7,11 @@ from decimal import Decimal
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from salience.actions import ACTIONS
 from salience.profiles.versions import valid_at_end_of
 from salience.profiles.weights import days_until_end, in_window
 from salience.settings import ProfileSettings
 from salience.stats.intervals import wilson_high, wilson_low
-from salience.tables.shared import ACTIONS
 
 COMPLETE_SHARE = Decimal("0.95")
 """A play that watched this share of the video counts as complete."""

@@ -37,3 +37,8 @@ def people(users: DataFrame, interactions: DataFrame, cut: datetime) -> DataFram
     active = interactions.where(F.col("event_time") < F.lit(cut)).select("user_id").distinct()
     personalised = F.coalesce("consent_personalised", F.lit(True)).alias("personalised")
     return asked.join(active, "user_id", how="full").select("user_id", personalised)
+
+
+def refusing(users: DataFrame, cut: datetime) -> DataFrame:
+    """Return the people whose newest version before `cut` refuses personalisation: user_id."""
+    return newest_versions(users, "user_id", cut).where(~F.col("consent_personalised")).select("user_id")

@@ -9,11 +9,14 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from salience.errors import InputError
 from salience.settings import Settings
 from salience.simulate import contents, dirt, events, exposures, latents, people, raw
 from salience.simulate.world import PLATFORMS, World
 
 ROWS_PER_FILE = 1_000_000
+MARKER = "_SIMULATED"
+"""Empty file in a platform's folder that says its logs may be replaced."""
 
 
 def write_simulation(spark: SparkSession, settings: Settings, as_of: date, say: Callable[[str], None]) -> None:
@@ -27,7 +30,12 @@ def write_simulation(spark: SparkSession, settings: Settings, as_of: date, say: 
         settings: `logs`, `simulate`, and `clean` for the bounds that dirt oversteps.
         as_of: the last simulated day.
         say: tells a person what is being done.
+
+    Raises:
+        InputError: a platform's folder holds logs that were not simulated.
     """
+    for name in PLATFORMS:
+        _refuse_real_logs(spark, f"{settings.logs}/{name}")
     size, worlds = settings.simulate, [World.ending_on(name, as_of, settings.simulate) for name in PLATFORMS]
     say(f"drawing about {size.events:,} events of {size.users:,} people over {size.days} days on each of two platforms")
     crowds = [people.people(spark, world) for world in worlds]
@@ -42,6 +50,7 @@ def write_simulation(spark: SparkSession, settings: Settings, as_of: date, say: 
         say(f"writing the logs of {world.platform}")
         root = f"{settings.logs}/{world.platform}"
         _remove(spark, root)
+        _touch(spark, f"{root}/{MARKER}")
         files = ceil(size.events / len(PLATFORMS) / size.days / ROWS_PER_FILE)
         _write_deliveries(raw.interactions(deliveries, world), f"{root}/interactions", files, size.partitions)
         _write_deliveries(raw.contents(catalogue, world), f"{root}/contents", 1, ceil(size.contents / ROWS_PER_FILE))
@@ -83,7 +92,20 @@ def _write_deliveries(log: DataFrame, folder: str, files_per_day: int, partition
     files, path = _file_system(spark, folder)
     for status in files.listStatus(path):
         if status.isDirectory() and status.getPath().getName().startswith("dt="):
-            files.create(_path(spark, f"{status.getPath()}/_SUCCESS"), True).close()
+            _touch(spark, f"{status.getPath()}/_SUCCESS")
+
+
+def _refuse_real_logs(spark: SparkSession, folder: str) -> None:
+    files, path = _file_system(spark, folder)
+    if files.exists(path) and len(files.listStatus(path)) and not files.exists(_path(spark, f"{folder}/{MARKER}")):
+        raise InputError(
+            f"{folder} holds logs that were not simulated and would be replaced; set `logs` to a folder for simulations"
+        )
+
+
+def _touch(spark: SparkSession, file: str) -> None:
+    files, path = _file_system(spark, file)
+    files.create(path, True).close()
 
 
 def _remove(spark: SparkSession, folder: str) -> None:

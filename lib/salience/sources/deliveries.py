@@ -79,6 +79,8 @@ def _look_into(spark: SparkSession, delivery: Delivery, known: dict[str, T.Struc
 
     Spark itself would skip an empty file without a word.
     """
+    if nested := [name for name in files.list_folders(spark, delivery.path) if not name.startswith(("_", "."))]:
+        return delivery.refused(f"it holds the folder {nested[0]}; deliver its files directly, none in folders below")
     for entry in delivery.files:
         if not files.is_parquet(spark, entry):
             what = "is empty (0 bytes)" if entry.size == 0 else "is not a Parquet file"

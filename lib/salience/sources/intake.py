@@ -16,6 +16,7 @@ from salience.sources.typed import find_mapping_problem
 UNREADABLE = (
     *("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "PARQUET_COLUMN_DATA_TYPE_MISMATCH"),
     *("CAST_INVALID_INPUT", "CAST_OVERFLOW", "DIVIDE_BY_ZERO", "ARITHMETIC_OVERFLOW", "INVALID_ARRAY_INDEX"),
+    *("CANNOT_PARSE_TIMESTAMP", "DATETIME_OVERFLOW", "long overflow"),
 )
 """Spark's error classes that blame the data rather than the cluster."""
 
@@ -64,18 +65,35 @@ def require_some(
     """Check that there was something to clean.
 
     Raises:
-        InputError: no delivery at all lies in the interval, or none of them is complete; the message says which days
-            do have deliveries.
+        InputError: a platform has no delivery of interactions in the interval, or none of them is complete; the message
+            says which days do have deliveries. What the other platforms delivered was taken all the same.
     """
-    interval = f"{days[0]} to {days[-1]}"
-    if not seen:
-        there = sorted({day for mapping in mappings for day in delivered_days(spark, logs, mapping, "interactions")})
-        known = f"there are deliveries from {there[0]} to {there[-1]}" if there else "there is none for any day"
-        raise InputError(f"{logs}: no delivery from {interval}; {known}. Check --date and the setting `logs`")
-    if all(delivery.state == "incomplete" for delivery in seen):
-        raise InputError(
-            f"{logs}: no complete delivery from {interval}; a delivery is complete once its folder holds _SUCCESS"
-        )
+    interval, lacking = f"{days[0]} to {days[-1]}", []
+    for mapping in mappings:
+        folder = f"{logs.rstrip('/')}/{mapping.platform}/interactions"
+        own = [d for d in seen if (d.platform, d.dataset) == (mapping.platform, "interactions")]
+        if not own:
+            there = delivered_days(spark, logs, mapping, "interactions")
+            known = f"there are deliveries from {there[0]} to {there[-1]}" if there else "there is none for any day"
+            lacking.append(f"{folder}: no delivery from {interval}; {known}")
+        elif all(delivery.state == "incomplete" for delivery in own):
+            lacking.append(f"{folder}: no complete delivery from {interval}, for none of its folders holds _SUCCESS")
+    if lacking:
+        raise InputError(f"{'; '.join(lacking)}. Check --date and the settings `logs` and `platforms`")
+
+
+def unfinished(mappings: Iterable[SourceMapping], days: Sequence[date], seen: Sequence[Delivery]) -> list[str]:
+    """Return a line for each platform that has not yet delivered its interactions of every day, complete."""
+    lines = []
+    for mapping in mappings:
+        whole = {d.day for d in seen if (d.platform, d.dataset) == (mapping.platform, "interactions") and d.is_complete}
+        late = [day for day in days if day not in whole]
+        if late:
+            lines.append(
+                f"{mapping.platform}/interactions: {len(late)} of {len(days)} days missing or without _SUCCESS "
+                f"(the first {late[0]}); clean them again once they are delivered"
+            )
+    return lines
 
 
 def require_none_refused(seen: Sequence[Delivery]) -> None:

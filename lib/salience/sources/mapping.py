@@ -6,11 +6,11 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from salience.actions import ACTIONS
 from salience.errors import SettingsError
 from salience.settings import describe, read_yaml
 from salience.tables import bronze
 from salience.tables.contract import Table
-from salience.tables.shared import ACTIONS
 
 Dataset = Literal["interactions", "contents", "users"]
 BRONZE_TABLES: dict[Dataset, Table] = {

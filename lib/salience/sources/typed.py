@@ -85,9 +85,11 @@ def _typed(raw: DataFrame, mapping: SourceMapping, dataset: Dataset, schema: T.S
     columns = _mapped_columns(dataset, part)
     if isinstance(part, InteractionsMapping):
         columns["action"] = _action(part)
-        columns["event_time"] = _event_time(part.event_time)
+        source = raw.select(F.expr(part.event_time.source)).schema[0].dataType
+        time = _event_time(part.event_time, is_instant=isinstance(source, T.TimestampType))
+        columns["event_time"] = time
         if "utc_offset_min" not in part.columns:
-            columns["utc_offset_min"] = _utc_offset_min(part.event_time)
+            columns["utc_offset_min"] = _utc_offset_min(part.event_time, time)
     day = F.regexp_extract(_FILE, rf"/{re.escape(mapping.partition)}=(\d{{4}}-\d{{2}}-\d{{2}})/", 1)
     columns |= {
         "delivery_date": day.cast("date"),
@@ -122,11 +124,17 @@ def _action(part: InteractionsMapping) -> Column:
     return F.element_at(F.create_map(*pairs), F.expr(part.action.source).cast("string"))
 
 
-def _event_time(part: TimeMapping) -> Column:
+def _event_time(part: TimeMapping, is_instant: bool) -> Column:
+    """Return the time in UTC.
+
+    Args:
+        part: the mapping.
+        is_instant: whether the column is no text but a timestamp that is adjusted to UTC, which no zone may shift.
+    """
     raw = F.expr(part.source)
     if part.unit == "iso8601":
         time = raw.try_cast("timestamp")
-        if part.zone is None:
+        if part.zone is None or is_instant:
             return time
         local = F.to_utc_timestamp(time, part.zone)
         return F.when(_has_offset(raw), time).otherwise(local)
@@ -135,22 +143,22 @@ def _event_time(part: TimeMapping) -> Column:
     return F.when(believable, F.timestamp_millis(milliseconds.try_cast("bigint")))
 
 
-def _utc_offset_min(part: TimeMapping) -> Column:
+def _utc_offset_min(part: TimeMapping, time: Column) -> Column:
     """Return the offset that the text itself gives, else the zone's offset at that time, else null."""
     text = F.expr(part.source).cast("string")
     sign = F.when(F.regexp_extract(text, _OFFSET, 1) == "-", -1).otherwise(1)
     given = sign * (
-        F.regexp_extract(text, _OFFSET, 2).try_cast("int") * 60 + F.regexp_extract(text, _OFFSET, 3).try_cast("int")
+        F.regexp_extract(text, _OFFSET, 2).try_cast("int") * 60
+        + F.coalesce(F.regexp_extract(text, _OFFSET, 3).try_cast("int"), F.lit(0))
     )
     offset = F.when(F.lit(part.unit == "iso8601") & _has_offset(text), F.coalesce(given, F.lit(0)))
     if part.zone is not None:
-        time = _event_time(part)
         shifted = F.unix_timestamp(F.from_utc_timestamp(time, part.zone)) - F.unix_timestamp(time)
         offset = F.coalesce(offset, (shifted / 60))
     return offset.cast("int")
 
 
-_OFFSET = r"T.*([+-])(\d{2}):?(\d{2})$"
+_OFFSET = r"[T ]\d{2}:.*([+-])(\d{2})(?::?(\d{2}))?$"
 
 
 def _has_offset(text: Column) -> Column:

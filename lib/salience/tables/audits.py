@@ -41,7 +41,7 @@ def enforce(warehouse: Warehouse, audits: Sequence[Audit]) -> None:
     rows = [
         {
             "run_id": warehouse.run_id,
-            "table_name": audit.table,
+            "table": audit.table,
             "rule": audit.rule,
             "place": audit.place,
             "observed": float(audit.observed),

@@ -38,7 +38,7 @@ AUDITS = _ledger(
     "One row per audit that was made",
     (
         _RUN,
-        required("table_name", "string", "table that was audited"),
+        required("table", "string", "table that was audited"),
         required("rule", "string", "what was checked"),
         Column("place", "string", "delivery, day or release that was checked"),
         required("observed", "double", "what was found"),
@@ -46,7 +46,7 @@ AUDITS = _ledger(
         required("passed", "boolean", "whether observed <= threshold"),
         required("audited_at", "timestamp", "UTC"),
     ),
-    ("run_id", "table_name", "rule", "place"),
+    ("run_id", "table", "rule", "place"),
 )
 
 DELIVERIES = _ledger(

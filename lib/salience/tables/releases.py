@@ -60,11 +60,19 @@ def open_release(warehouse: Warehouse, as_of: date, attempts: int) -> str:
     return str(_compare_and_set(warehouse, ops.OPENED_RELEASES, "release_id", next_row, attempts)["release_id"])
 
 
-def newest(warehouse: Warehouse) -> ReleaseRow | None:
-    """Return the row in force, or None while nothing was published."""
+def newest(warehouse: Warehouse, as_of: str | None = None) -> ReleaseRow | None:
+    """Return the row in force, or None while nothing was published.
+
+    Args:
+        warehouse: the tables.
+        as_of: ISO day; releases that know later days are left out.
+    """
     if not warehouse.exists(ops.RELEASES):
         return None
-    row = warehouse.read(ops.RELEASES).orderBy(F.col("release_seq").desc()).head()
+    rows = warehouse.read(ops.RELEASES)
+    if as_of is not None:
+        rows = rows.where(F.split_part("release_id", F.lit("."), F.lit(1)) <= as_of)
+    row = rows.orderBy(F.col("release_seq").desc()).head()
     return _release_row(row) if row else None
 
 
@@ -85,34 +93,37 @@ def produced(warehouse: Warehouse, release_id: str) -> tuple[dict[str, str], dic
 def resolve(warehouse: Warehouse, table: Table, release_id: str) -> str:
     """Return the release whose rows of a snapshot table a job of `release_id` should read.
 
-    It is the release itself where one of its runs wrote the table, else the one that the newest row names.
+    It is the release itself where one of its runs wrote the table, else the one that was in force last without knowing
+    later days than this release: nothing may learn from the future.
 
     Raises:
         InputError: neither has the table.
     """
     own = produced(warehouse, release_id)[0]
-    in_force = newest(warehouse)
+    in_force = newest(warehouse, _as_of(release_id))
     found = own.get(str(table)) or (in_force.tables.get(str(table)) if in_force else None)
     if found is None:
         raise InputError(
-            f"{table}: release {release_id} has no rows yet and none is published; "
+            f"{table}: release {release_id} has no rows yet and none up to its day is published; "
             f"run jobs/{table.made_by}.py --release {release_id} first"
         )
     return found
 
 
 def resolve_model(warehouse: Warehouse, name: str, release_id: str, made_by: str) -> SavedModel:
-    """Return the model that a job of `release_id` should load: the release's own, else the one in force.
+    """Return the model that a job of `release_id` should load: the release's own, else the last one in force.
+
+    Like `resolve`, it offers no model that knows later days than the release.
 
     Raises:
         InputError: there is neither.
     """
     own = produced(warehouse, release_id)[1]
-    in_force = newest(warehouse)
+    in_force = newest(warehouse, _as_of(release_id))
     found = own.get(name) or (in_force.models.get(name) if in_force else None)
     if found is None:
         raise InputError(
-            f"model {name}: release {release_id} has none yet and none is published; "
+            f"model {name}: release {release_id} has none yet and none up to its day is published; "
             f"run jobs/{made_by}.py --release {release_id} first"
         )
     return found
@@ -139,7 +150,7 @@ def publish(warehouse: Warehouse, release_id: str, attempts: int) -> ReleaseRow:
     Tables and models that the release did not make are carried forward from the row in force.
 
     Raises:
-        InputError: the release has made nothing, or was published before.
+        InputError: the release has made nothing, was published before, or is of an earlier day than the one in force.
         ConflictError: other runs kept publishing at the same time.
     """
     tables, models, inputs = produced(warehouse, release_id)
@@ -149,6 +160,11 @@ def publish(warehouse: Warehouse, release_id: str, attempts: int) -> ReleaseRow:
     def next_row() -> dict[str, Any]:
         _refuse_published(warehouse, release_id)
         before = newest(warehouse)
+        if before and _as_of(before.release_id) > _as_of(release_id):
+            raise InputError(
+                f"release {release_id} is of an earlier day than {before.release_id}, which is in force; if readers "
+                "should go back, roll back to an earlier release_seq first (jobs/rollback_release.py)"
+            )
         return {
             "release_seq": before.release_seq + 1 if before else 1,
             "release_id": release_id,
@@ -192,6 +208,10 @@ def roll_back(warehouse: Warehouse, release_seq: int, attempts: int) -> ReleaseR
         }
 
     return _release_row(_compare_and_set(warehouse, ops.RELEASES, "release_seq", next_row, attempts))
+
+
+def _as_of(release_id: str) -> str:
+    return release_id.split(".", maxsplit=1)[0]
 
 
 def _refuse_published(warehouse: Warehouse, release_id: str) -> None:

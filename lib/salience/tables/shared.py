@@ -16,35 +16,6 @@ VIOLATIONS = required(
     "violations", "array<string>", "row rules that the row breaks, all of them, sorted; empty if clean"
 )
 
-ACTIONS = (
-    "impression",
-    "view",
-    "play",
-    "click",
-    "like",
-    "comment",
-    "share",
-    "favourite",
-    "follow",
-    "rate",
-    "poll_vote",
-    "challenge_join",
-    "lottery_enter",
-    "reward_grant",
-    "reward_redeem",
-    "cart",
-    "purchase",
-    "hide",
-    "report",
-    "unlike",
-    "unfavourite",
-    "unfollow",
-)
-"""Every action an interaction may have. Undo is an action of its own."""
-
-CONTENTLESS_ACTIONS = ("follow", "unfollow")
-"""Actions that need no content_id."""
-
 
 def one_of(column: str, values: tuple[str, ...]) -> str:
     """Return the SQL condition that `column` holds one of `values`."""

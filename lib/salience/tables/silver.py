@@ -1,11 +1,10 @@
 """Silver: accepted interactions, one row per real event, and the rest with its reasons. Ids are pseudonyms."""
 
+from salience.actions import ACTIONS, CONTENTLESS_ACTIONS
 from salience.tables.bronze import CONTENT_DETAILS, EVENT_DETAILS, USER_DETAILS
 from salience.tables.contract import Column, Kind, Table, required
 from salience.tables.shared import (
-    ACTIONS,
     CONTENT,
-    CONTENTLESS_ACTIONS,
     DELIVERY_DATE,
     EVENT_DATE,
     PLATFORM,
