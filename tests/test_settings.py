@@ -101,6 +101,8 @@ def test_a_key_below_a_plain_value_is_refused(conf):
         ("logs=", "logs: Input should be a valid string (given: None)"),
         ("recommend=10", "recommend: Input should be a valid dictionary"),
         ("recommend.als.alphas=[1, -1]", "recommend.als.alphas.1: Input should be greater than 0 (given: -1)"),
+        ("metrics.positive_actions=[likes]", "metrics.positive_actions.0: Value error, there is no action 'likes'"),
+        ("recommend.action_weights.coment=3", "recommend.action_weights.coment.[key]: Value error, there is no action"),
         ("recommend.candidates=5", "candidates (5) must be at least k (6)"),
     ],
 )

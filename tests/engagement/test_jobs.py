@@ -20,7 +20,10 @@ pytestmark = pytest.mark.integration
 
 AS_OF = date(2026, 11, 10)
 EAGER, SHY = [f"e{n}" for n in range(6)], [f"s{n}" for n in range(6)]
-CANDIDATES = [(name, content) for name in (*EAGER, *SHY, "newcomer") for content in ("c0", "c9")]
+REFUSING = "refuses"
+CANDIDATES = [(name, content) for name in (*EAGER, *SHY, "newcomer", REFUSING) for content in ("c0", "c9")]
+
+WILLING = [(name, content) for name, content in CANDIDATES if name != REFUSING]
 
 
 def shown(name, content, at, *, engages):
@@ -49,6 +52,8 @@ def fill(spark, warehouse, events):
     warehouse.replace(silver.INTERACTIONS, frame, {"event_date": days, "platform": ["feed"]})
     tags = {f"c{n}": ["art"] for n in range(10)}
     warehouse.replace(silver.CONTENTS, silver_rows.contents(spark, tags), {"platform": ["feed"]})
+    refusing = {"user": REFUSING, "attributes": {}, "valid_from": "1 00:00", "consent_personalised": False}
+    warehouse.replace(silver.USERS, silver_rows.users(spark, [refusing]), {"platform": ["feed"]})
 
 
 def find_candidates(job):
@@ -109,7 +114,7 @@ def test_every_candidate_is_scored_by_what_was_known_then_whatever_the_future_br
     assert "test [2026-11-07T00:00Z, 2026-11-10T00:00Z)" in protocol
 
     p = {(row["user_id"].rstrip("0"), row["content_id"]): row["p_engage_24h"] for row in scores}
-    assert p.keys() == {(silver_rows.user(name).rstrip("0"), content) for name, content in CANDIDATES}
+    assert p.keys() == {(silver_rows.user(name).rstrip("0"), content) for name, content in WILLING}
     assert {(row["platform"], row["model"]) for row in scores} == {("feed", "logistic")}
     assert all(0 < value < 1 for value in p.values())
     likely = [p[silver_rows.user(name).rstrip("0"), "c0"] for name in EAGER]
@@ -132,6 +137,20 @@ def test_a_model_that_changed_since_it_was_saved_scores_nothing(spark, warehouse
     told = "score_engagement: model .*/engagement/feed: its files changed since it was saved; train it again"
     assert re.search(told, capsys.readouterr().err)
     assert not warehouse.exists(engagement.SCORES)
+
+
+def test_a_platform_without_exposures_goes_without_a_model_and_stops_no_other(
+    spark, warehouse, run, open_release, capsys
+):
+    fill(spark, warehouse, log())
+    release = open_release()
+    for main in (build_profiles.main, find_candidates, train_engagement.main, score_engagement.main):
+        assert run(main, release, "platforms=[feed, video]") == 0
+    told = capsys.readouterr().out
+    assert "no engagement model: platform video has no exposure in the training window" in told
+    assert "video is not scored: model engagement/video" in told
+    assert releases.produced(warehouse, release)[1].keys() == {"engagement/feed"}
+    assert {row["platform"] for row in rows_of(warehouse, engagement.SCORES, release)} == {"feed"}
 
 
 def test_a_log_that_shows_nobody_engaged_is_told_and_leaves_no_model(spark, warehouse, run, open_release, capsys):

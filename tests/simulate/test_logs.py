@@ -4,8 +4,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from salience.errors import InputError
 from salience.simulate.dirt import REASONS
-from tests.simulate.conftest import SMALL
+from salience.simulate.writer import write_simulation
+from tests.simulate.conftest import AS_OF, SMALL, small_settings
 
 pytestmark = pytest.mark.integration
 
@@ -166,3 +168,13 @@ def test_only_plays_have_a_watch_time_within_the_length_of_the_video(simulated):
     plays = log[is_play]
     assert plays["watch_ms"].between(0, plays["duration_ms"]).all()
     assert 0.05 < (plays["watch_ms"] >= 0.95 * plays["duration_ms"]).mean() < 0.6
+
+
+def test_logs_that_were_not_simulated_are_not_replaced(spark, tmp_path):
+    settings = small_settings(tmp_path)
+    real = tmp_path / "logs" / "video" / "interactions" / "dt=2026-11-06" / "part-0.parquet"
+    real.parent.mkdir(parents=True)
+    real.touch()
+    with pytest.raises(InputError, match="logs/video holds logs that were not simulated and would be replaced"):
+        write_simulation(spark, settings, AS_OF, lambda text: None)
+    assert real.exists() and not (tmp_path / "logs" / "feed").exists()

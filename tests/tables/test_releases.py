@@ -136,6 +136,20 @@ def test_a_rollback_before_anything_was_published_names_no_job_that_does_not_exi
     assert "every job" not in str(caught.value)
 
 
+def test_a_release_neither_reads_nor_replaces_what_knows_later_days(warehouse):
+    earlier, later = "2026-11-01.1", FIRST
+    record(warehouse, run(later, LISTS, feed=FEED), run(earlier, SHORTFALLS))
+    releases.publish(warehouse, later, 5)
+    with pytest.raises(InputError, match=r"none up to its day is published; run jobs/recommend\.py"):
+        releases.resolve(warehouse, LISTS, earlier)
+    with pytest.raises(InputError, match=r"model feed: .* none up to its day is published"):
+        releases.resolve_model(warehouse, "feed", earlier, "train")
+    with pytest.raises(InputError, match=f"{earlier} is of an earlier day than {later}, which is in force"):
+        releases.publish(warehouse, earlier, 5)
+    assert releases.newest(warehouse).release_id == later
+    assert releases.newest(warehouse, as_of="2026-11-01") is None
+
+
 class Racer(Warehouse):
     """A warehouse that waits for the other one, once, when both have read a ledger and are about to insert into it."""
 
