@@ -29,8 +29,8 @@ def main(job: Job) -> None:
         try:
             fitted[platform] = train(examples, platform, split, settings)
         except InputError as error:
-            reasons.append(f"no engagement model: {error}")
-            job.tell(reasons[-1])
+            reasons.append(str(error))
+            job.tell(f"no engagement model: {error}")
     if not fitted:
         raise InputError("; ".join(reasons))
     job.say("judging the engagement models on the test window")

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 from chispa import assert_df_equality
@@ -9,6 +10,7 @@ from pyspark.sql import functions as F
 
 from salience.errors import ContractError, InputError
 from salience.tables import catalog, ops, silver
+from salience.tables.audits import Audit, enforce
 from salience.tables.contract import Column, Kind, Table, required
 from salience.tables.warehouse import Warehouse
 
@@ -99,3 +101,14 @@ def test_every_table_can_be_made_and_read_by_old_readers_with_its_comments(spark
 def test_a_contract_with_a_key_that_is_no_column_is_refused():
     with pytest.raises(ContractError, match="key or partition column missing"):
         replace(silver.USERS, key=("missing",))
+
+
+def test_a_table_whose_creation_only_began_is_made_whole_by_the_next_writer(spark, warehouse, monkeypatch):
+    monkeypatch.setattr("salience.tables.warehouse._PATIENCE_S", (0.1,))
+    log = Path(warehouse.path(ops.AUDITS).removeprefix("file:")) / "_delta_log"
+    log.mkdir(parents=True)
+    assert not warehouse.exists(ops.AUDITS)
+    enforce(warehouse, [Audit("gold.recommendations", "is empty", "here", 0)])
+    assert warehouse.exists(ops.AUDITS) and warehouse.read(ops.AUDITS).count() == 1
+    detail = spark.sql(f"DESCRIBE DETAIL delta.`{warehouse.path(ops.AUDITS)}`").head()
+    assert detail["properties"]["delta.isolationLevel"] == "Serializable"

@@ -1,6 +1,7 @@
 """Reads and writes Delta tables by their contract."""
 
 import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,8 +38,8 @@ CONFLICTS = (
     conflict.ProtocolChangedException,
 )
 """What Delta raises when another commit came between: in Python they share no base of their own."""
-_HALF_CREATED = "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION"
-_PATIENCE_S = (0.2, 1.0, 3.0)
+_HALF_CREATED = ("DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION", "DELTA_TABLE_NOT_FOUND")
+_PATIENCE_S = (0.2, 1.0, 3.0, 10.0)
 """Pauses between attempts to create a table that another run is creating."""
 
 PartitionValue = str | date
@@ -66,8 +67,18 @@ class Warehouse:
         return f"{self.root}/{table.layer}/{table.name}"
 
     def exists(self, table: Table) -> bool:
-        """Return whether the table was ever written."""
-        return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
+        """Return whether the table was created: its log has a commit or a checkpoint.
+
+        A folder for the log is not enough: a run that creates the table makes it before the first commit.
+        """
+        file_system, log = _open(self.spark, f"{self.path(table)}/_delta_log")
+        if not file_system.exists(log):
+            return False
+        entries = file_system.listFiles(log, False)
+        while entries.hasNext():
+            if re.fullmatch(r"\d{20}\..*(json|parquet)", str(entries.next().getPath().getName())):
+                return True
+        return False
 
     def read(self, table: Table) -> DataFrame:
         """Return the whole table, columns in contract order.
@@ -148,9 +159,13 @@ class Warehouse:
                 return create.execute()
             except (*CONFLICTS, AnalysisException) as error:
                 # Another run is creating it at this moment.
-                if isinstance(error, AnalysisException) and _HALF_CREATED not in str(error):
+                if isinstance(error, AnalysisException) and not any(name in str(error) for name in _HALF_CREATED):
                     raise
                 sleep(pause)
+        file_system, log = _open(self.spark, f"{self.path(table)}/_delta_log")
+        if file_system.exists(log) and not len(file_system.listStatus(log)):
+            # Whoever was creating the table died before its first commit; Delta itself cannot get past that.
+            file_system.delete(log, False)
         return create.execute()
 
     def notes(self, table: Table, limit: int = 100) -> list[tuple[int, dict[str, Any], int]]:
@@ -185,9 +200,15 @@ class Warehouse:
 
 def _qualified(spark: SparkSession, folder: str) -> str:
     """Return the folder with its file system and without a relative part, as Delta wants it."""
+    file_system, path = _open(spark, folder)
+    return str(file_system.makeQualified(path).toString())
+
+
+def _open(spark: SparkSession, folder: str) -> tuple[Any, Any]:
+    """Return Hadoop's file system that holds the folder, and the folder's path on it."""
     context = spark.sparkContext
     path = context._jvm.org.apache.hadoop.fs.Path(folder)  # type: ignore[union-attr]
-    return str(path.getFileSystem(context._jsc.hadoopConfiguration()).makeQualified(path).toString())
+    return path.getFileSystem(context._jsc.hadoopConfiguration()), path
 
 
 def conform(table: Table, frame: DataFrame) -> DataFrame:
