@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 from salience.errors import InputError
 from salience.job import Job, run_job
 from salience.tables import catalog, recommendations, releases
-from salience.tables.audits import audit_full_lists, audit_snapshot, enforce
+from salience.tables.audits import audit_everyone_served, audit_full_lists, audit_snapshot, enforce
 
 
 def main(job: Job) -> None:
@@ -18,9 +18,13 @@ def main(job: Job) -> None:
     for name, rows in frames.items():
         job.say(f"auditing {name}")
         audits += audit_snapshot(catalog.by_name(name), rows, release_id)
-    lists, shortfalls = str(recommendations.RECOMMENDATIONS), str(recommendations.SHORTFALLS)
-    if lists in frames and shortfalls in frames:
-        audits += audit_full_lists(frames[lists], frames[shortfalls], release_id)
+    names = (recommendations.CANDIDATES, recommendations.RECOMMENDATIONS, recommendations.SHORTFALLS)
+    candidates, lists, shortfalls = (frames.get(str(table)) for table in names)
+    if lists is not None and shortfalls is not None:
+        job.say("auditing that everyone has a full list")
+        audits += audit_full_lists(lists, shortfalls, job.settings.recommend.k, release_id)
+        if candidates is not None:
+            audits += audit_everyone_served(candidates, lists, shortfalls, release_id)
     enforce(job.warehouse, audits)
     row = releases.publish(job.warehouse, release_id, job.settings.release.publish_attempts)
     job.tell(

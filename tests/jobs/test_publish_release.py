@@ -14,7 +14,7 @@ def act(settings, spark, capsys):
     """Run a job on the test's warehouse; return its exit code and what it printed on standard error."""
 
     def job(module, *arguments):
-        argv = ["--env", "local", "--set", f"warehouse={settings.warehouse}", *arguments]
+        argv = ["--env", "local", "--set", f"warehouse={settings.warehouse}", "--set", "recommend.k=2", *arguments]
         code = run_job(module.main, argv, interval=False, extra=getattr(module, "extra", None))
         return code, "".join(line for line in capsys.readouterr().err.splitlines(True) if " WARN " not in line)
 
@@ -48,12 +48,13 @@ def test_a_failed_audit_leaves_the_release_before_in_force_and_a_corrected_one_p
     assert told == (
         "publish_release: nothing was published: "
         f"gold.recommendation_shortfalls: rows beyond one per platform, user_id: 1 (at most 0) in {SECOND}; "
-        f"gold.recommendations: lists with a gap in their ranks: 1 (at most 0) in {SECOND}\n"
+        f"gold.recommendations: lists with a gap in their ranks: 1 (at most 0) in {SECOND}; "
+        f"gold.recommendations: people whose list and shortfall are not 2 long together: 1 (at most 0) in {SECOND}\n"
     )
     assert releases.newest(made) == in_force
     assert made.read(ops.RELEASES).count() == 1
     failed = made.read(ops.AUDITS).where("NOT passed").select("table", "place", "observed").collect()
-    assert sorted(map(tuple, failed)) == [(str(SHORTFALLS), SECOND, 1.0), (str(LISTS), SECOND, 1.0)]
+    assert sorted(map(tuple, failed)) == [(str(SHORTFALLS), SECOND, 1.0), *[(str(LISTS), SECOND, 1.0)] * 2]
 
     write(made, SECOND, LISTS, {"rank": 1})
     write(made, SECOND, SHORTFALLS, {})

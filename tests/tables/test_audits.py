@@ -2,11 +2,11 @@ import math
 
 import pytest
 from tests.silver_rows import user
-from tests.snapshots import FIRST, LISTS, SHORTFALLS, as_frame
+from tests.snapshots import CANDIDATES, FIRST, LISTS, SHORTFALLS, as_frame
 
 from salience.errors import AuditError
 from salience.tables import ops
-from salience.tables.audits import Audit, audit_full_lists, audit_snapshot, enforce
+from salience.tables.audits import Audit, audit_everyone_served, audit_full_lists, audit_snapshot, enforce
 
 pytestmark = pytest.mark.integration
 
@@ -62,7 +62,7 @@ def listed(person, *ranks):
     return [{"user_id": user(person), "rank": rank, "content_id": f"c{rank}"} for rank in ranks]
 
 
-GAP, LENGTHS = "lists with a gap in their ranks", "list lengths (with shortfalls) beside the one k"
+GAP, LENGTHS = "lists with a gap in their ranks", "people whose list and shortfall are not 3 long together"
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,22 @@ GAP, LENGTHS = "lists with a gap in their ranks", "list lengths (with shortfalls
         (listed("ann", 1, 2, 3) + listed("bob", 1), {"bob": 2}, []),
         (listed("ann", 1, 2, 3), {"bob": 3}, []),
         (listed("ann", 1, 2, 3) + listed("bob", 1, 2), {}, [(LENGTHS, 1)]),
-        (listed("ann", 1, 2, 3) + listed("bob", 1, 2) + listed("eve", 1), {"eve": 1}, [(LENGTHS, 1)]),
+        (listed("ann", 1, 2, 3) + listed("bob", 1, 2) + listed("eve", 1), {"eve": 1}, [(LENGTHS, 2)]),
         (listed("ann", 1, 2, 3), {"bob": 2}, [(LENGTHS, 1)]),
         (listed("ann", 1, 2, 3), {"ann": 1, "bob": 1, "eve": 3}, [(LENGTHS, 2)]),
         (listed("ann", 1, 3, 4) + listed("bob", 2, 3, 4) + listed("eve", 1, 2, 3), {}, [(GAP, 2)]),
+        (listed("ann", 1, 2) + listed("bob", 1, 2), {}, [(LENGTHS, 2)]),
         ([], {}, []),
     ],
 )
-def test_lists_without_gaps_that_reach_one_k_pass(spark, lists, missing, problems):
+def test_lists_without_gaps_that_reach_k_pass(spark, lists, missing, problems):
     shortfalls = [{"user_id": user(person), "missing": n} for person, n in missing.items()]
-    audits = audit_full_lists(as_frame(spark, LISTS, *lists), as_frame(spark, SHORTFALLS, *shortfalls), FIRST)
+    audits = audit_full_lists(as_frame(spark, LISTS, *lists), as_frame(spark, SHORTFALLS, *shortfalls), 3, FIRST)
     assert failed(audits) == problems
+
+
+def test_whoever_has_candidates_but_neither_list_nor_shortfall_is_counted(spark):
+    candidates = as_frame(spark, CANDIDATES, *(row for person in ("ann", "bob", "eve") for row in listed(person, 1, 2)))
+    lists, shortfalls = as_frame(spark, LISTS, *listed("ann", 1)), as_frame(spark, SHORTFALLS, {"user_id": user("bob")})
+    (audit,) = audit_everyone_served(candidates, lists, shortfalls, FIRST)
+    assert (audit.observed, audit.passed) == (1, False)

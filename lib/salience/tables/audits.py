@@ -12,6 +12,8 @@ from salience.tables import ops
 from salience.tables.contract import Table
 from salience.tables.warehouse import Warehouse
 
+_PERSON = ["platform", "user_id"]
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -67,23 +69,37 @@ def audit_snapshot(table: Table, rows: DataFrame, release_id: str) -> list[Audit
     return audits
 
 
-def audit_full_lists(recommendations: DataFrame, shortfalls: DataFrame, release_id: str) -> list[Audit]:
-    """Return the audits of recommendation lists: ranks without gaps, and as many contents for everyone.
+def audit_full_lists(recommendations: DataFrame, shortfalls: DataFrame, k: int, release_id: str) -> list[Audit]:
+    """Return the audits of recommendation lists: ranks without gaps, and k contents for everyone.
 
     Args:
         recommendations: the release's rows of gold.recommendations.
         shortfalls: the release's rows of gold.recommendation_shortfalls, which count towards a person's list.
+        k: the length that every list should have.
         release_id: the release, for the messages.
     """
-    person = ["platform", "user_id"]
-    lists = recommendations.groupBy(*person).agg(F.count("*").alias("length"), F.max("rank").alias("last"))
+    lists = recommendations.groupBy(*_PERSON).agg(F.count("*").alias("length"), F.max("rank").alias("last"))
     with_gaps = lists.where("length <> last").count()
-    whole = lists.join(shortfalls.select(*person, "missing"), on=person, how="full").select(
-        (F.coalesce("length", F.lit(0)) + F.coalesce("missing", F.lit(0))).alias("k")
-    )
-    lengths = whole.distinct().count()
+    missing = shortfalls.groupBy(*_PERSON).agg(F.sum("missing").alias("missing"))
+    whole = F.coalesce("length", F.lit(0)) + F.coalesce("missing", F.lit(0))
+    of_other_length = lists.join(missing, on=_PERSON, how="full").where(whole != k).count()
     table = "gold.recommendations"
     return [
         Audit(table, "lists with a gap in their ranks", release_id, with_gaps),
-        Audit(table, "list lengths (with shortfalls) beside the one k", release_id, max(lengths - 1, 0)),
+        Audit(table, f"people whose list and shortfall are not {k} long together", release_id, of_other_length),
     ]
+
+
+def audit_everyone_served(
+    candidates: DataFrame, recommendations: DataFrame, shortfalls: DataFrame, release_id: str
+) -> list[Audit]:
+    """Return the audit that whoever has candidates has a list or a shortfall.
+
+    Args:
+        candidates, recommendations, shortfalls: the release's rows.
+        release_id: the release, for the message.
+    """
+    served = recommendations.select(*_PERSON).union(shortfalls.select(*_PERSON))
+    forgotten = candidates.select(*_PERSON).distinct().join(served, on=_PERSON, how="left_anti").count()
+    rule = "people with candidates but neither list nor shortfall"
+    return [Audit("gold.recommendations", rule, release_id, forgotten)]
