@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+pytestmark = pytest.mark.integration
+
 PLATFORMS = ["feed", "video"]
 
 

@@ -12,6 +12,8 @@ from salience.sources.intake import look_at_deliveries, require_none_refused, re
 from salience.sources.mapping import SourceMapping
 from salience.sources.typed import find_mapping_problem, typed_rows
 
+pytestmark = pytest.mark.integration
+
 FIRST = date(2026, 11, 2)
 DAYS = [FIRST + timedelta(days=n) for n in range(3)]
 COLUMNS = {"event_id": "log_id", "raw_user_id": "uid", "content_id": "post_id"}
