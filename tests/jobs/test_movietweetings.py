@@ -20,7 +20,7 @@ from salience.tables import ops, profiles, recommendations, releases, silver
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT.parent / "shared" / "data" / "movietweetings"
-FIRST, LAST = "2013-02-28", "2013-09-29"
+FIRST, LAST = "2013-02-28", "2013-09-01"
 TEST_SHARE = 0.2
 RELEVANT_RATING = 7
 BASELINES = ("popularity_all_time", "popularity_7d")
@@ -53,7 +53,7 @@ def folder(tmp_path_factory, ratings, cut):
     (recipe,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     exec(compile(recipe, "README.md", "exec"), {"source": SOURCE, "logs": folder / "logs"})
 
-    end = int(datetime(2013, 9, 30, tzinfo=UTC).timestamp())
+    end = int(datetime(2013, 9, 2, tzinfo=UTC).timestamp())
     chosen = [
         "platforms=[movietweetings]",
         f"logs={folder / 'logs'}",

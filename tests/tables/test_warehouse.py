@@ -1,6 +1,7 @@
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from chispa import assert_df_equality
@@ -112,3 +113,25 @@ def test_a_table_whose_creation_only_began_is_made_whole_by_the_next_writer(spar
     assert warehouse.exists(ops.AUDITS) and warehouse.read(ops.AUDITS).count() == 1
     detail = spark.sql(f"DESCRIBE DETAIL delta.`{warehouse.path(ops.AUDITS)}`").head()
     assert detail["properties"]["delta.isolationLevel"] == "Serializable"
+
+
+def test_a_table_is_found_while_other_writers_leave_temporary_files_that_vanish(warehouse):
+    log = Path(warehouse.path(ops.AUDITS).removeprefix("file:")) / "_delta_log"
+    log.mkdir(parents=True)
+    done = Event()
+
+    def come_and_go():
+        while not done.is_set():
+            passing = [log / f".{number:020}.json.tmp" for number in range(20)]
+            for file in passing:
+                file.touch()
+            for file in passing:
+                file.unlink()
+
+    writer = Thread(target=come_and_go)
+    writer.start()
+    try:
+        assert not any(warehouse.exists(ops.AUDITS) for _ in range(200))
+    finally:
+        done.set()
+        writer.join()

@@ -74,11 +74,10 @@ class Warehouse:
         file_system, log = _open(self.spark, f"{self.path(table)}/_delta_log")
         if not file_system.exists(log):
             return False
-        entries = file_system.listFiles(log, False)
-        while entries.hasNext():
-            if re.fullmatch(r"\d{20}\..*(json|parquet)", str(entries.next().getPath().getName())):
-                return True
-        return False
+        # Not listFiles: on a local disk it asks for the permissions of each entry by name, and fails on a temporary file
+        # of another writer that has gone by then.
+        names = (str(entry.getPath().getName()) for entry in file_system.listStatus(log))
+        return any(re.fullmatch(r"\d{20}\..*(json|parquet)", name) for name in names)
 
     def read(self, table: Table) -> DataFrame:
         """Return the whole table, columns in contract order.
