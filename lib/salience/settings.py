@@ -25,11 +25,58 @@ def _known_action(name: str) -> str:
 
 Environment = Literal["local", "cluster"]
 Weight = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Action = Annotated[str, AfterValidator(_known_action)]
 
 
 class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BotSettings(_Group):
+    """When a person's events of a day are taken for a machine's."""
+
+    max_events_per_day: int = Field(ge=1)
+    max_events_per_minute: int = Field(ge=1)
+    """In the busiest 60 seconds of the day."""
+    regular_events: int = Field(ge=3)
+    """From so many events on, the gaps between them are looked at."""
+    regular_variation: float = Field(ge=0)
+    """Gaps whose coefficient of variation is smaller are too regular for a person's."""
+
+
+class DoubleTapSettings(_Group):
+    """When doing the same to the same content again counts as one."""
+
+    seconds: float = Field(ge=0, le=3600)
+    actions: list[Action]
+
+
+class VolumeSettings(_Group):
+    """How many rows a delivery may have, as a ratio to the median of the same weekday's past."""
+
+    weeks: int = Field(ge=1, le=52)
+    """Weeks of the past that are looked at."""
+    min_past: int = Field(ge=1)
+    """Deliveries that the past must hold for anything to be said."""
+    min_ratio: float = Field(ge=0)
+    max_ratio: float = Field(gt=0)
+
+
+class ThresholdSettings(_Group):
+    """When a delivery is too odd to be taken: it is held, and the run ends with exit code 3."""
+
+    min_rows: int = Field(ge=1)
+    """Below so many rows (in the delivery, and in the past that it is compared with) nothing is held."""
+    max_shares: dict[str, Share]
+    """Reason -> the most of a delivery's rows that may be rejected or excluded for it; `default` is for all others."""
+    volume: VolumeSettings
+
+    @model_validator(mode="after")
+    def _has_a_default(self) -> "ThresholdSettings":
+        if "default" not in self.max_shares:
+            raise ValueError("max_shares needs a `default`")
+        return self
 
 
 class CleanSettings(_Group):
@@ -39,6 +86,15 @@ class CleanSettings(_Group):
     """An event may be delivered at most this many days after its UTC day."""
     future_tolerance_minutes: int = Field(ge=0)
     """An event may lie this far after the end of its delivery day before it counts as a future event."""
+    max_id_length: int = Field(ge=1)
+    """Longest id that is believed, in characters."""
+    max_dwell_s: float = Field(gt=0)
+    max_value: float = Field(gt=0)
+    bot: BotSettings
+    double_tap: DoubleTapSettings
+    thresholds: ThresholdSettings
+    attempts: int = Field(ge=1)
+    """How often a day is settled again because another run changed what it rests on meanwhile."""
 
 
 class ProfileSettings(_Group):

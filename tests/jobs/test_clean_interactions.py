@@ -58,7 +58,7 @@ def test_every_row_ends_accepted_rejected_or_excluded_with_its_reasons(logs, cle
     reasons = warehouse.read(silver.REJECTED_EVENTS).select("event_id", "reasons").collect()
     assert {row["event_id"]: row["reasons"] for row in reasons} == {
         "e2": ["missing_user_id", "unknown_action"],
-        "e3": ["missing_time"],
+        "e3": ["unparseable_time"],
         "e4": ["future_event"],
         "e5": ["too_late"],
         "e6": ["missing_content_id"],
@@ -162,7 +162,7 @@ def test_a_log_without_a_mapped_column_is_refused_with_the_mappings_key(logs, cl
     deliver(logs, "2026-11-02", [row])
     assert clean("2026-11-02") == 2
     error = capsys.readouterr().err
-    assert "conf/sources/feed.yaml interactions.columns.content_id: column `post_id` is not in the log" in error
+    assert "part-0.parquet: column post_id is not in it, which has log_id, uid, author_uid, act" in error
 
 
 def test_an_interval_without_deliveries_says_which_days_have_some(logs, clean, capsys):

@@ -10,7 +10,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from salience.errors import ContractError, InputError
-from salience.tables import catalog, ops, silver
+from salience.tables import catalog, ops, silver, upgrades
 from salience.tables.audits import Audit, enforce
 from salience.tables.contract import Column, Kind, Table, required
 from salience.tables.warehouse import Warehouse
@@ -97,6 +97,7 @@ def test_every_table_can_be_made_and_read_by_old_readers_with_its_comments(spark
         stored = warehouse.read(table).schema
         assert all(f.metadata.get("comment") for f in stored), str(table)
         assert [(f.name, f.nullable) for f in stored] == [(c.name, c.nullable) for c in table.columns]
+    assert upgrades.plan(warehouse) == []
 
 
 def test_a_contract_with_a_key_that_is_no_column_is_refused():

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
-from salience.interactions.row_rules import judge
+from salience.interactions.rules import ROW_RULES
 from salience.settings import CleanSettings
 from salience.sources.deliveries import Delivery
-from salience.sources.mapping import Dataset, SourceMapping
-from salience.sources.typed import RAW, typed_rows
+from salience.sources.mapping import BRONZE_TABLES, Dataset, SourceMapping
+from salience.sources.typed import FIRST_OF_ROW, RAW, typed_rows
 
 
 def bronze_rows(
@@ -20,7 +21,7 @@ def bronze_rows(
     deliveries: Sequence[Delivery],
     settings: CleanSettings,
 ) -> DataFrame:
-    """Return the deliveries' rows with all of bronze's columns.
+    """Return the deliveries' rows with all of bronze's columns and `FIRST_OF_ROW`.
 
     An event id that the log does not give is a hash over the raw user id, among others. It goes on to silver, so it is
     put under the platform's key: without it, anybody could try user ids until the hash fits.
@@ -28,4 +29,13 @@ def bronze_rows(
     rows = typed_rows(spark, mapping, dataset, deliveries)
     if dataset == "interactions" and "event_id" not in mapping.datasets[dataset].columns:
         rows = with_pseudonyms(spark, rows, key, {"event_id": "event_id"})
-    return judge(rows, dataset, RAW, settings)
+    return judge(rows, dataset, settings)
+
+
+def judge(typed: DataFrame, dataset: Dataset, settings: CleanSettings) -> DataFrame:
+    """Return typed rows with `violations`, the sorted names of the broken rules, and where there are any, `payload`."""
+    rules = sorted(ROW_RULES[dataset], key=lambda rule: rule.name)
+    broken = [F.when(rule.broken(settings), F.lit(rule.name)) for rule in rules]
+    judged = typed.withColumn("violations", F.array_compact(F.array(*broken)))
+    judged = judged.withColumn("payload", F.when(F.size("violations") > 0, F.to_json(RAW)))
+    return judged.select(*(column.name for column in BRONZE_TABLES[dataset].columns), FIRST_OF_ROW)

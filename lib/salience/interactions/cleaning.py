@@ -1,143 +1,227 @@
-"""Settles in silver what new deliveries in bronze changed: whole event days, and whole histories of dimensions."""
+"""Cleans one dataset of one platform: its deliveries go into bronze, and silver is settled where they touch it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
-from functools import reduce
+from dataclasses import dataclass
+from datetime import date, timedelta
+from math import inf
+from time import sleep
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from salience.interactions.day_rules import count_verdicts, events_of_days, is_accepted, judge_days
-from salience.interactions.history import versions
-from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
+from salience.errors import InputError
+from salience.interactions.dimensions import DIMENSIONS, rebuilt
+from salience.interactions.pseudonyms import PseudonymKey
+from salience.interactions.rules import DAY_RULES, ROW_RULES, Rule
+from salience.interactions.settling import EventDays, Where
+from salience.interactions.staging import ByDay, Staged, staged
+from salience.interactions.thresholds import audit_shares, audit_volume
 from salience.settings import CleanSettings
-from salience.tables import bronze, silver
-from salience.tables.audits import Audit, enforce
+from salience.sources.deliveries import Delivery, find_deliveries, is_as_found
+from salience.sources.mapping import BRONZE_TABLES, Dataset, SourceMapping
+from salience.tables import ops, silver
+from salience.tables.audits import Audit, enforce, record
 from salience.tables.contract import Table
-from salience.tables.warehouse import Commit, PartitionValue, Warehouse, is_in
+from salience.tables.warehouse import CONFLICTS, Commit, Warehouse
 
-Counts = Mapping[date, Mapping[str, int]]
-"""Delivery day -> emitted, rejected, excluded, accepted."""
 Note = Callable[[Table, Commit], None]
-Where = Mapping[str, Sequence[PartitionValue]]
-
-_IDS = {"raw_user_id": "user_id", "raw_creator_id": "creator_id"}
-_DIMENSIONS: Mapping[str, tuple[Table, Table, str, tuple[str, ...]]] = {
-    "contents": (
-        bronze.CONTENTS,
-        silver.CONTENTS,
-        "content_id",
-        ("raw_creator_id", *(column.name for column in bronze.CONTENT_DETAILS)),
-    ),
-    "users": (bronze.USERS, silver.USERS, "raw_user_id", tuple(column.name for column in bronze.USER_DETAILS)),
-}
+Say = Callable[[str], None]
+Outcome = tuple[list[Delivery], ByDay]
+"""Deliveries with what became of them, and of those taken: day -> emitted, rejected, excluded, accepted, and more."""
+_PATIENCE_S = (0.2, 1.0, 3.0)
+"""Pauses between attempts to write deliveries that another run is writing."""
 
 
-def settle(
-    warehouse: Warehouse, dataset: str, key: PseudonymKey, days: Sequence[date], settings: CleanSettings, note: Note
-) -> Counts:
-    """Bring silver up to date with the deliveries of one dataset of one platform, and return what became of their rows.
+@dataclass(frozen=True)
+class Source:
+    """A platform's logs: where they lie, how they are read, and under which key its people's ids are put."""
+
+    logs: str
+    mapping: SourceMapping
+    key: PseudonymKey
+
+
+def clean_dataset(
+    warehouse: Warehouse,
+    source: Source,
+    dataset: Dataset,
+    days: Sequence[date],
+    settings: CleanSettings,
+    say: Say,
+    note: Note,
+) -> Outcome:
+    """Take the deliveries of these days into bronze, settle silver, and return what became of each.
+
+    A delivery that cannot be used, or is past a threshold, is left out and changes nothing.
 
     Args:
         warehouse: the tables.
-        dataset: interactions, or a dimension.
-        key: the platform's pseudonym key.
-        days: days of the deliveries that were just taken into bronze.
-        settings: rules' thresholds.
+        source: the platform.
+        dataset: one that its mapping has.
+        days: delivery days.
+        settings: thresholds.
+        say: told what is being done.
         note: told of every commit.
 
     Raises:
-        AuditError: emitted = rejected + excluded + accepted does not hold for a delivery; silver stays as it was.
+        AuditError: emitted = rejected + excluded + accepted does not hold; the tables stay as they were.
+        ConflictError: other runs kept changing the same days.
+        InputError: files kept changing while they were read.
     """
-    if not days:
-        return {}
-    if dataset in _DIMENSIONS:
-        return _settle_dimension(warehouse, dataset, key, days, note)
-    return _settle_events(warehouse, key, days, settings, note)
+    outcomes: dict[date, Delivery] = {}
+    counts: dict[date, Mapping[str, int]] = {}
+    left = list(days)
+    for _ in range(settings.attempts):
+        found, more = _clean_once(warehouse, source, dataset, left, settings, say, note)
+        outcomes |= {delivery.day: delivery for delivery in found}
+        counts |= more
+        # Whoever delivered again meanwhile, and cleaned it, must not lose to what was read here before.
+        taken = [delivery for delivery in found if delivery.state == "taken"]
+        left = [d.day for d in taken if not is_as_found(warehouse.spark, source.mapping, d)]
+        if not left:
+            return [outcomes[day] for day in days if day in outcomes], counts
+    raise InputError(
+        f"{source.mapping.platform}/{dataset}: the files of {left[0]} kept changing while they were read; "
+        "clean that day again once it is delivered"
+    )
 
 
-def dirty_days(warehouse: Warehouse, delivered: DataFrame, platform: str, days: Sequence[date]) -> list[date]:
-    """Return the event days that deliveries touch: those of their rows, and those that silver holds rows of theirs on.
-
-    The second kind repairs days that a corrected delivery no longer has rows for.
-    """
-    clean = delivered.where((F.size("violations") == 0) & F.col("event_date").isNotNull())
-    frames = [clean.select("event_date")]
-    for table in (silver.INTERACTIONS, silver.EXCLUDED_EVENTS):
-        if warehouse.exists(table):
-            of_deliveries = (F.col("platform") == platform) & is_in("delivery_date", days)
-            frames.append(warehouse.read(table).where(of_deliveries).select("event_date"))
-    return sorted(row["event_date"] for row in reduce(DataFrame.union, frames).distinct().collect())
-
-
-def _settle_events(
-    warehouse: Warehouse, key: PseudonymKey, days: Sequence[date], settings: CleanSettings, note: Note
-) -> Counts:
-    platform = key.platform
-    bronze_version = warehouse.version(bronze.EVENTS)
-    events = warehouse.read(bronze.EVENTS).where(F.col("platform") == platform)
-    delivered = events.where(is_in("delivery_date", days))
-    touched = dirty_days(warehouse, delivered, platform, days)
-    # Without a touched day there is no event to judge, but the rejected rows still want their reasons written.
-    read = events_of_days(events, platform, touched, settings) if touched else events.limit(0)
-    judged = judge_days(read).persist()
-    try:
-        counts = _account(warehouse, delivered, judged.where(is_in("delivery_date", days)), platform)
-        of_deliveries: Where = {"platform": [platform], "delivery_date": days}
-        of_days: Where = {"platform": [platform], "event_date": touched}
-        about = {"platform": platform, "event_days": [day.isoformat() for day in touched], "bronze": bronze_version}
-        rejected = delivered.where(F.size("violations") > 0).withColumnRenamed("violations", "reasons")
-        rejected = rejected.select([column.name for column in silver.REJECTED_EVENTS.columns])
-        note(silver.REJECTED_EVENTS, warehouse.replace(silver.REJECTED_EVENTS, rejected, of_deliveries, about))
-        if touched:
-            excluded = judged.where(~is_accepted())
-            excluded = excluded.select([column.name for column in silver.EXCLUDED_EVENTS.columns])
-            note(silver.EXCLUDED_EVENTS, warehouse.replace(silver.EXCLUDED_EVENTS, excluded, of_days, about))
-            accepted = with_pseudonyms(warehouse.spark, judged.where(is_accepted()), key, _IDS)
-            accepted = accepted.select([column.name for column in silver.INTERACTIONS.columns])
-            note(silver.INTERACTIONS, warehouse.replace(silver.INTERACTIONS, accepted, of_days, about))
-    finally:
-        judged.unpersist()
-    return counts
+def _clean_once(
+    warehouse: Warehouse,
+    source: Source,
+    dataset: Dataset,
+    days: Sequence[date],
+    settings: CleanSettings,
+    say: Say,
+    note: Note,
+) -> Outcome:
+    mapping, platform = source.mapping, source.mapping.platform
+    say(f"taking {platform}/{dataset} into bronze")
+    found = find_deliveries(warehouse.spark, source.logs, mapping, dataset, days)
+    found = _hold(warehouse, found, _volumes(warehouse, found, settings))
+    with staged(warehouse.spark, mapping, dataset, source.key, found, settings) as whole:
+        shares = {d.day: _shares(d, whole.counts[d.day], ROW_RULES[dataset], settings) for d in whole.deliveries}
+        stage = whole.left_with(_hold(warehouse, whole.outcomes, shares))
+        if dataset == "interactions":
+            return _take_events(warehouse, source.key, stage, settings, say, note)
+        return _take_dimension(warehouse, source.key, dataset, stage, say, note)
 
 
-def _account(warehouse: Warehouse, delivered: DataFrame, judged: DataFrame, platform: str) -> Counts:
-    """Count what is about to be written, and check that it is everything that was delivered."""
-    names = ("emitted", "rejected", "excluded", "accepted")
-    rows = count_verdicts(delivered, judged).collect()
-    counts = {row["delivery_date"]: {name: row[name] for name in names} for row in rows}
-    audits = [
-        Audit(
-            str(silver.INTERACTIONS),
-            "rows lost or made: |emitted - rejected - excluded - accepted|",
-            f"{platform}/interactions/{day.isoformat()}",
-            abs(c["emitted"] - c["rejected"] - c["excluded"] - c["accepted"]),
-        )
-        for day, c in sorted(counts.items())
-    ]
-    enforce(warehouse, audits)
-    return counts
-
-
-def _settle_dimension(
-    warehouse: Warehouse, dataset: str, key: PseudonymKey, days: Sequence[date], note: Note
-) -> Counts:
-    source, target, id_column, details = _DIMENSIONS[dataset]
-    of_platform = warehouse.read(source).where(F.col("platform") == key.platform)
-    delivered = of_platform.where(is_in("delivery_date", days))
-    passing = of_platform.where(F.size("violations") == 0)
-    history = versions(passing, id_column, details)
-    raw_ids = {raw: name for raw, name in _IDS.items() if raw in history.columns}
-    pseudonymous = with_pseudonyms(warehouse.spark, history, key, raw_ids)
-    note(target, warehouse.replace(target, pseudonymous, {"platform": [key.platform]}))
-    rejected = F.count_if(F.size("violations") > 0)
-    rows = delivered.groupBy("delivery_date").agg(F.count("*").alias("emitted"), rejected.alias("rejected")).collect()
-    return {
-        row["delivery_date"]: {
-            "emitted": row["emitted"],
-            "rejected": row["rejected"],
-            "excluded": 0,
-            "accepted": row["emitted"] - row["rejected"],
-        }
-        for row in rows
+def _take_dimension(
+    warehouse: Warehouse, key: PseudonymKey, dataset: Dataset, stage: Staged, say: Say, note: Note
+) -> Outcome:
+    about = {"platform": key.platform}
+    if stage.days:
+        note(*_into_bronze(warehouse, key, dataset, stage))
+    if stage.days and dataset in DIMENSIONS:
+        say(f"settling {key.platform}/{dataset} in silver")
+        table = DIMENSIONS[dataset].table
+        rows = rebuilt(warehouse, dataset, key)
+        note(table, warehouse.replace(table, rows, {"platform": [key.platform]}, about))
+    counts = {d.day: stage.counts[d.day] for d in stage.deliveries}
+    return list(stage.outcomes), {
+        day: {**of_day, "excluded": 0, "accepted": of_day["passing"]} for day, of_day in counts.items()
     }
+
+
+def _take_events(
+    warehouse: Warehouse, key: PseudonymKey, stage: Staged, settings: CleanSettings, say: Say, note: Note
+) -> Outcome:
+    """Judge the event days as they will be with the staged deliveries, and only then take these."""
+    event_days = EventDays(warehouse, key, settings, note)
+    while True:
+        if not stage.days and not event_days.unsettled():
+            return list(stage.outcomes), {}
+        say(f"judging {key.platform}/interactions")
+        with event_days.judge(stage.days, stage.rows) as judged:
+            verdicts = event_days.count(judged, stage.days)
+            counts = {day: {**stage.counts[day], **verdicts[day]} for day in stage.days}
+            shares = {d.day: _shares(d, counts[d.day], DAY_RULES, settings) for d in stage.deliveries}
+            kept = stage.left_with(_hold(warehouse, stage.outcomes, shares))
+            if kept.days != stage.days:
+                stage = kept
+                continue
+            enforce(warehouse, _audit_events(stage.deliveries, counts))
+            say(f"settling {key.platform}/interactions in silver")
+            own = None
+            if stage.days:
+                table, commit = _into_bronze(warehouse, key, "interactions", stage)
+                note(table, commit)
+                own = commit.version
+            is_newest = event_days.write(judged, own)
+        if not is_newest:
+            event_days.settle(judged.deliveries)
+        return list(stage.outcomes), counts
+
+
+def _into_bronze(warehouse: Warehouse, key: PseudonymKey, dataset: Dataset, stage: Staged) -> tuple[Table, Commit]:
+    """Write what is staged, again where another run writes the same deliveries at this moment."""
+    table = BRONZE_TABLES[dataset]
+    where: Where = {"platform": [key.platform], "delivery_date": stage.days}
+    about = {"platform": key.platform, "delivery_days": [day.isoformat() for day in stage.days]}
+    for pause in _PATIENCE_S:
+        try:
+            return table, warehouse.replace(table, stage.rows, where, about)
+        except CONFLICTS:
+            sleep(pause)
+    return table, warehouse.replace(table, stage.rows, where, about)
+
+
+def _hold(
+    warehouse: Warehouse, deliveries: Sequence[Delivery], audits: Mapping[date, Sequence[Audit]]
+) -> list[Delivery]:
+    """Record the audits, and return the deliveries, held where they failed one."""
+    record(warehouse, [audit for of_day in audits.values() for audit in of_day])
+    failed = {day: "; ".join(a.short() for a in of_day if not a.passed) for day, of_day in audits.items()}
+    return [d.held(failed[d.day]) if failed.get(d.day) else d for d in deliveries]
+
+
+def _shares(
+    delivery: Delivery, counts: Mapping[str, int], rules: Sequence[Rule], settings: CleanSettings
+) -> list[Audit]:
+    table = str(BRONZE_TABLES[delivery.dataset])
+    by_reason = {rule.name: counts[rule.name] for rule in rules}
+    return audit_shares(table, str(delivery), counts["emitted"], by_reason, settings.thresholds)
+
+
+def _volumes(warehouse: Warehouse, deliveries: Sequence[Delivery], settings: CleanSettings) -> dict[date, list[Audit]]:
+    """Return the audits on the volume of deliveries, and on columns that their mapping does not know."""
+    good = [delivery for delivery in deliveries if delivery.state == "taken"]
+    if not good:
+        return {}
+    past = _past_rows(warehouse, good) | {delivery.day: delivery.rows or 0 for delivery in good}
+    weeks = settings.thresholds.volume.weeks
+    audits = {}
+    for delivery in good:
+        table, place = str(BRONZE_TABLES[delivery.dataset]), str(delivery)
+        same_weekday = (delivery.day - timedelta(weeks=n) for n in range(1, weeks + 1))
+        known = [past[day] for day in same_weekday if day in past]
+        audits[delivery.day] = audit_volume(table, place, delivery.rows or 0, known, settings.thresholds)
+        if delivery.added:
+            rule = f"columns that the mapping does not know: {', '.join(delivery.added)}"
+            audits[delivery.day].append(Audit(table, rule, place, len(delivery.added), inf))
+    return audits
+
+
+def _past_rows(warehouse: Warehouse, deliveries: Sequence[Delivery]) -> dict[date, int]:
+    """Return the rows of a dataset's deliveries that were taken before, by day."""
+    if not warehouse.exists(ops.DELIVERIES):
+        return {}
+    weekdays = {delivery.day.isoweekday() % 7 + 1 for delivery in deliveries}
+    of_dataset = (F.col("platform") == deliveries[0].platform) & (F.col("dataset") == deliveries[0].dataset)
+    taken = warehouse.read(ops.DELIVERIES).where(of_dataset & (F.col("state") == "taken"))
+    same = taken.where(F.dayofweek("delivery_date").isin(*weekdays))
+    newest = same.groupBy("delivery_date").agg(F.max_by(F.coalesce("rows", "emitted"), "seen_at").alias("rows"))
+    return {row["delivery_date"]: row["rows"] for row in newest.collect()}
+
+
+def _audit_events(deliveries: Sequence[Delivery], counts: ByDay) -> list[Audit]:
+    """Return the audits on what is about to be written: that it is everything that was delivered; ids used twice."""
+    table, audits = str(silver.INTERACTIONS), []
+    for delivery in deliveries:
+        c = counts[delivery.day]
+        lost = abs(c["emitted"] - c["rejected"] - c["excluded"] - c["accepted"])
+        rule = "rows lost or made: |emitted - rejected - excluded - accepted|"
+        audits.append(Audit(table, rule, str(delivery), lost))
+        if c["reused"]:
+            audits.append(Audit(table, "event ids that came before at another time", str(delivery), c["reused"], inf))
+    return audits

@@ -1,47 +1,74 @@
 """Day rules: they judge the events of a day beside one another, whatever the order of their deliveries."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
-from math import ceil
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from salience.interactions.rules import (
+    DAY_RULES,
+    EVENTS_OF_DAY,
+    EVENTS_OF_MINUTE,
+    GAPS_MS,
+    IS_ERASED,
+    IS_WITHDRAWN,
+    PLACE,
+    SINCE_SAME_S,
+    SQUARED_GAPS_MS2,
+)
 from salience.settings import CleanSettings
 from salience.tables.warehouse import is_in
 
-DUPLICATE = "duplicate"
-_PLACE = "__place"
+_MINUTE_US = 60_000_000
 
 
-def events_of_days(events: DataFrame, platform: str, days: list[date], settings: CleanSettings) -> DataFrame:
-    """Return the rows of bronze.events that pass the row rules and lie on the given event days.
-
-    Only deliveries that can hold such events are read: from the day that the future tolerance allows to the last day
-    that max_lateness_days allows.
-    """
-    ahead = 1 + ceil(settings.future_tolerance_minutes / (24 * 60))
-    first = min(days) - timedelta(days=ahead)
-    last = max(days) + timedelta(days=settings.max_lateness_days)
-    of_platform = F.col("platform") == platform
-    in_reach = F.col("delivery_date").between(F.lit(first), F.lit(last))
-    return events.where(of_platform & in_reach & is_in("event_date", days) & (F.size("violations") == 0))
+def looked_at(event_date: str, days: Sequence[date], settings: CleanSettings) -> Column:
+    """Return the condition that an event lies on one of the days, or so shortly before it that it bears on it."""
+    before = [day - timedelta(days=1) for day in days if day - timedelta(days=1) not in days]
+    return is_in(event_date, days) | (is_in(event_date, before) & is_late_in_day(settings))
 
 
-def judge_days(events: DataFrame) -> DataFrame:
-    """Return the events with `reason` (null for an accepted one) and `winner_event_id`.
+def is_late_in_day(settings: CleanSettings) -> Column:
+    """Return the condition that an event lies so shortly before midnight that it bears on the next day's verdicts."""
+    seconds_left = F.unix_timestamp(F.date_add(F.col("event_time").cast("date"), 1)) - F.unix_timestamp("event_time")
+    return seconds_left <= settings.double_tap.seconds + 1
+
+
+def judge_days(
+    events: DataFrame,
+    withdrawn: DataFrame | None,
+    erased: DataFrame | None,
+    days: Sequence[date],
+    settings: CleanSettings,
+) -> DataFrame:
+    """Return the days' events with `reasons` (empty for an accepted one), `reason`, `winner_event_id`, `is_reused`.
 
     An event is (platform, event_id, event_time). Among its copies the one with the smallest (delivery_date, row_hash)
-    wins, so the verdict does not depend on the order in which deliveries were taken.
+    wins, so the verdict does not depend on the order in which deliveries were taken. The copies bear on no other rule.
+    An id that comes again at another time is another event; `is_reused` marks it.
+
+    Args:
+        events: one platform's events that pass the row rules and are `looked_at`, under pseudonyms.
+        withdrawn: user_id, valid_from, valid_to: when people refused analysis; a person's spans do not overlap.
+        erased: user_id of erased people.
+        days: the days to judge.
+        settings: the rules' thresholds.
     """
-    copies = Window.partitionBy("platform", "event_id", "event_time")
-    in_order = copies.orderBy("delivery_date", "row_hash", "source_file")
-    is_copy = F.col(_PLACE) > 1
-    return (
-        events.withColumn(_PLACE, F.row_number().over(in_order))
-        .withColumn("reason", F.when(is_copy, F.lit(DUPLICATE)))
-        .withColumn("winner_event_id", F.when(is_copy, F.col("event_id")))
-        .drop(_PLACE)
-    )
+    by_id = events.repartition("event_id")
+    order = ("event_time", "delivery_date", "row_hash", "source_file")
+    place = F.row_number().over(Window.partitionBy("event_id", "event_time").orderBy(*order[1:]))
+    is_reused = F.lag("event_time").over(Window.partitionBy("event_id").orderBy(*order)) != F.col("event_time")
+    placed = by_id.withColumn(PLACE, place).withColumn("is_reused", F.coalesce(is_reused, F.lit(False)))
+    # One shuffle for all that is known and counted per person.
+    known = _with_tallies(_with_consent(placed.repartition("user_id"), withdrawn, erased))
+    broken = [F.when(rule.broken(settings), F.lit(rule.name)) for rule in DAY_RULES]
+    judged = known.where(is_in("event_date", days)).withColumn("reasons", F.array_compact(F.array(*broken)))
+    judged = judged.withColumn("reason", F.get("reasons", F.lit(0)))
+    winner = F.when(F.col("reason") == "duplicate", F.col("event_id"))
+    winner = winner.when(F.col("reason") == "double_tap", F.col("__same_before"))
+    judged = judged.withColumn("winner_event_id", winner)
+    return judged.select(*events.columns, "reasons", "reason", "winner_event_id", "is_reused")
 
 
 def is_accepted() -> Column:
@@ -49,17 +76,43 @@ def is_accepted() -> Column:
     return F.col("reason").isNull()
 
 
-def count_verdicts(bronze: DataFrame, judged: DataFrame) -> DataFrame:
-    """Return one row a delivery: delivery_date, emitted, rejected, excluded, accepted.
+def _with_consent(events: DataFrame, withdrawn: DataFrame | None, erased: DataFrame | None) -> DataFrame:
+    known = events
+    if withdrawn is None:
+        known = known.withColumn(IS_WITHDRAWN, F.lit(False))
+    else:
+        spans = withdrawn.select(F.col("user_id").alias("__who"), "valid_from", "valid_to")
+        before_end = F.col("valid_to").isNull() | (F.col("event_time") < F.col("valid_to"))
+        during = (F.col("user_id") == F.col("__who")) & (F.col("event_time") >= F.col("valid_from")) & before_end
+        known = known.join(spans, on=during, how="left").withColumn(IS_WITHDRAWN, F.col("__who").isNotNull())
+        known = known.drop("__who", "valid_from", "valid_to")
+    if erased is None:
+        return known.withColumn(IS_ERASED, F.lit(False))
+    gone = erased.select(F.col("user_id").alias("__who")).distinct()
+    known = known.join(gone, on=F.col("user_id") == F.col("__who"), how="left")
+    return known.withColumn(IS_ERASED, F.col("__who").isNotNull()).drop("__who")
 
-    Args:
-        bronze: every bronze row of the deliveries in question (delivery_date, violations).
-        judged: the judged events of every event day that these deliveries touch.
-    """
-    delivered = bronze.groupBy("delivery_date").agg(
-        F.count("*").alias("emitted"), F.count_if(F.size("violations") > 0).alias("rejected")
+
+def _with_tallies(events: DataFrame) -> DataFrame:
+    """Count what the rules on bots and double taps ask for; copies of an event are left out of every count."""
+    is_copy = F.col(PLACE) > 1
+    micros = F.unix_micros("event_time")
+    of_day = Window.partitionBy("user_id", "event_date", "__is_copy")
+    in_order = of_day.orderBy("__micros", "event_id")
+    minute = of_day.orderBy("__micros").rangeBetween(-_MINUTE_US + 1, 0)
+    same = Window.partitionBy("user_id", "content_id", "action", "__is_copy").orderBy("__micros", "event_id")
+    gap_ms = F.floor((F.col("__micros") - F.lag("__micros").over(in_order)) / 1000)
+    # A follow without a content may go to any account, so it is like no other.
+    has_same = ~is_copy & F.col("content_id").isNotNull()
+    return (
+        events.withColumn("__is_copy", is_copy)
+        .withColumn("__micros", micros)
+        .withColumn("__gap_ms", gap_ms)
+        .withColumn("__in_minute", F.count("*").over(minute))
+        .withColumn(EVENTS_OF_DAY, F.when(~is_copy, F.count("*").over(of_day)))
+        .withColumn(EVENTS_OF_MINUTE, F.when(~is_copy, F.max("__in_minute").over(of_day)))
+        .withColumn(GAPS_MS, F.sum("__gap_ms").over(of_day))
+        .withColumn(SQUARED_GAPS_MS2, F.sum(F.col("__gap_ms") * F.col("__gap_ms")).over(of_day))
+        .withColumn(SINCE_SAME_S, F.when(has_same, (F.col("__micros") - F.lag("__micros").over(same)) / 1_000_000))
+        .withColumn("__same_before", F.when(has_same, F.lag("event_id").over(same)))
     )
-    verdicts = judged.groupBy("delivery_date").agg(
-        F.count_if(~is_accepted()).alias("excluded"), F.count_if(is_accepted()).alias("accepted")
-    )
-    return delivered.join(verdicts, on="delivery_date", how="left").fillna(0, ["excluded", "accepted"])

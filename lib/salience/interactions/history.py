@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 _STATE = "__state"
 
 
-def versions(delivered: DataFrame, key: str, details: Sequence[str]) -> DataFrame:
+def versions(delivered: DataFrame, key: Sequence[str], details: Sequence[str]) -> DataFrame:
     """Return the versions of each key, each with valid_from and valid_to (UTC; null for the newest).
 
     A delivery's row holds from the start of its delivery day until the next delivery that says something else. Of
@@ -16,11 +16,11 @@ def versions(delivered: DataFrame, key: str, details: Sequence[str]) -> DataFram
 
     Args:
         delivered: rows of one platform that pass the row rules: platform, `key`, details, delivery_date, row_hash.
-        key: the raw id's column.
+        key: the columns that tell one thing from another; some may be null.
         details: the columns whose change makes a new version.
     """
-    of_key = Window.partitionBy("platform", key).orderBy("delivery_date")
-    same_day = Window.partitionBy("platform", key, "delivery_date").orderBy("row_hash")
+    of_key = Window.partitionBy("platform", *key).orderBy("delivery_date")
+    same_day = Window.partitionBy("platform", *key, "delivery_date").orderBy("row_hash")
     # As JSON, since maps cannot be compared; their entries are sorted so that equal maps give equal text.
     state = F.to_json(F.struct(*(_comparable(delivered, name).alias(name) for name in details)))
     one_a_day = delivered.withColumn("__place", F.row_number().over(same_day)).where("__place = 1")
@@ -31,7 +31,7 @@ def versions(delivered: DataFrame, key: str, details: Sequence[str]) -> DataFram
     )
     return changed.select(
         "platform",
-        key,
+        *key,
         *details,
         F.col("delivery_date").cast("timestamp").alias("valid_from"),
         F.lead("delivery_date").over(of_key).cast("timestamp").alias("valid_to"),

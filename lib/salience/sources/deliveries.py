@@ -1,9 +1,12 @@
-"""Finds deliveries, `<logs>/<platform>/<dataset>/<partition>=YYYY-MM-DD/`, and tells which can be taken."""
+"""Finds deliveries, the folders `<logs>/<platform>/<dataset>/<day>`, and tells which can be taken."""
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import chain
+from time import time
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -12,9 +15,12 @@ from pyspark.sql import types as T
 
 from salience.sources import files
 from salience.sources.files import FileEntry
-from salience.sources.mapping import Dataset, SourceMapping
+from salience.sources.fit import added_columns, misfit, raw_schema, required_columns
+from salience.sources.mapping import Completeness, Dataset, SourceMapping
 
-SUCCESS = "_SUCCESS"
+_READERS = 8
+"""Footers read at the same time: each is a short wait for the file system."""
+_HOURS = 24
 
 
 @dataclass(frozen=True)
@@ -27,15 +33,26 @@ class Delivery:
     path: str
     files: tuple[FileEntry, ...]
     is_complete: bool
-    schema: T.StructType | None = None
+    rows: int | None = None
+    """What the footers of its files count; None where they were not read."""
+    added: tuple[str, ...] = ()
+    """Columns that the mapping does not know."""
     problem: str | None = None
+    is_held: bool = False
+    """Whether the problem is a threshold that it is past, rather than a file that cannot be used."""
+
+    def __str__(self) -> str:
+        """Return <platform>/<dataset>/<folder>."""
+        return f"{self.platform}/{self.dataset}/{self.path.split(f'/{self.platform}/{self.dataset}/', 1)[-1]}"
 
     @property
     def state(self) -> str:
-        """The state for ops.deliveries: taken, incomplete or refused."""
+        """The state for ops.deliveries: taken, incomplete, refused or held."""
         if not self.is_complete:
             return "incomplete"
-        return "refused" if self.problem else "taken"
+        if self.problem:
+            return "held" if self.is_held else "refused"
+        return "taken"
 
     @property
     def manifest_hash(self) -> str:
@@ -44,8 +61,12 @@ class Delivery:
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def refused(self, problem: str) -> "Delivery":
-        """Return the delivery with what is wrong with it."""
+        """Return the delivery with what makes it unusable."""
         return replace(self, problem=problem)
+
+    def held(self, problem: str) -> "Delivery":
+        """Return the delivery with the threshold that it is past."""
+        return replace(self, problem=problem, is_held=True)
 
 
 def find_deliveries(
@@ -53,52 +74,112 @@ def find_deliveries(
 ) -> list[Delivery]:
     """Return the deliveries of one dataset on these days, each looked into; days without a folder are left out."""
     folder = f"{logs.rstrip('/')}/{mapping.platform}/{dataset}"
-    present = set(files.list_folders(spark, folder))
-    found = []
-    known: dict[str, T.StructType] = {}
-    for day in days:
-        name = f"{mapping.partition}={day.isoformat()}"
-        if name in present:
-            entries = files.list_files(spark, f"{folder}/{name}")
-            data = tuple(entry for entry in entries if not entry.name.startswith(("_", ".")))
-            complete = any(entry.name == SUCCESS for entry in entries)
-            delivery = Delivery(mapping.platform, dataset, day, f"{folder}/{name}", data, complete)
-            found.append(_look_into(spark, delivery, known) if complete else delivery)
-    return found
+    paths = {day: f"{folder}/{mapping.partition.folder(day)}" for day in days}
+    found = [_list(spark, mapping, dataset, day, path) for day, path in paths.items() if files.exists(spark, path)]
+    complete = [delivery for delivery in found if delivery.is_complete and not delivery.problem]
+    entries = [entry for delivery in complete for entry in delivery.files]
+    with ThreadPoolExecutor(_READERS) as pool:
+        footers = dict(zip(entries, pool.map(lambda entry: _footer(spark, entry), entries), strict=True))
+    check = _SchemaCheck(spark, mapping, dataset)
+    return [check.look_into(delivery, footers) if delivery in complete else delivery for delivery in found]
+
+
+def is_as_found(spark: SparkSession, mapping: SourceMapping, delivery: Delivery) -> bool:
+    """Return whether a delivery's files are still those that were found: names, sizes, times."""
+    now = _list(spark, mapping, delivery.dataset, delivery.day, delivery.path)
+    return now.manifest_hash == delivery.manifest_hash
 
 
 def delivered_days(spark: SparkSession, logs: str, mapping: SourceMapping, dataset: Dataset) -> list[str]:
     """Return every day that has a folder, as ISO text, sorted."""
-    names = files.list_folders(spark, f"{logs.rstrip('/')}/{mapping.platform}/{dataset}")
-    prefix = f"{mapping.partition}="
-    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    root = f"{logs.rstrip('/')}/{mapping.platform}/{dataset}"
+    below = [""]
+    for _ in mapping.partition.of_day:
+        below = [f"{path}/{name}" for path in below for name in files.list_folders(spark, f"{root}{path}")]
+    days = (mapping.partition.day_in(path.removeprefix("/")) for path in below)
+    return sorted(day.isoformat() for day in days if day)
 
 
-def _look_into(spark: SparkSession, delivery: Delivery, known: dict[str, T.StructType]) -> Delivery:
-    """Check every file and read its schema; `known` keeps Spark's reading of each footer's schema.
-
-    Spark itself would skip an empty file without a word.
-    """
-    if nested := [name for name in files.list_folders(spark, delivery.path) if not name.startswith(("_", "."))]:
-        return delivery.refused(f"it holds the folder {nested[0]}; deliver its files directly, none in folders below")
-    for entry in delivery.files:
-        if not files.is_parquet(spark, entry):
-            what = "is empty (0 bytes)" if entry.size == 0 else "is not a Parquet file"
-            return delivery.refused(f"{entry.name} {what}; deliver it again")
-    if not delivery.files:
-        # A complete delivery of nothing is a statement: the day has no rows (any more).
+def _list(spark: SparkSession, mapping: SourceMapping, dataset: Dataset, day: date, path: str) -> Delivery:
+    """List the data files of a delivery's folder and see whether it is complete."""
+    folders = [name for name in files.list_folders(spark, path) if not name.startswith(("_", "."))]
+    hours = [name for name in folders if mapping.partition.is_hour(name)]
+    by_folder = {"": files.list_files(spark, path)}
+    by_folder |= {f"{hour}/": files.list_files(spark, f"{path}/{hour}") for hour in hours}
+    data = [
+        replace(entry, name=f"{folder}{entry.name}")
+        for folder, entries in by_folder.items()
+        for entry in entries
+        if not entry.name.startswith(("_", "."))
+    ]
+    delivery = Delivery(mapping.platform, dataset, day, path, tuple(data), _is_complete(mapping.complete, by_folder))
+    strange = next((name for name in folders if name not in hours), None)
+    if strange is None:
         return delivery
-    for entry in delivery.files:
+    wanted = "none in folders below" if mapping.partition.of_hour is None else f"or in {mapping.partition.of_hour}"
+    return delivery.refused(f"it holds the folder {strange}; deliver its files directly, {wanted}")
+
+
+def _is_complete(signal: Completeness, by_folder: dict[str, list[FileEntry]]) -> bool:
+    """Return whether the signal is there: for the day, or for each of its 24 hours."""
+    if signal.settled_minutes is not None:
+        written = [entry.modified_ms for entry in chain.from_iterable(by_folder.values())]
+        return bool(written) and max(written) <= (time() - 60 * signal.settled_minutes) * 1000
+    marked = {folder for folder, entries in by_folder.items() if any(e.name == signal.marker for e in entries)}
+    return "" in marked or len(marked) == _HOURS
+
+
+def _footer(spark: SparkSession, entry: FileEntry) -> tuple[str, int] | str:
+    """Return a file's schema and rows, or what is wrong with it. Spark itself skips an empty file without a word."""
+    if entry.size == 0:
+        return f"{entry.name} is empty (0 bytes)"
+    if not files.is_parquet(spark, entry):
+        return f"{entry.name} is not a Parquet file"
+    try:
+        return files.parquet_footer(spark, entry)
+    except Py4JJavaError as error:
+        return f"{entry.name}: its footer cannot be read ({_cause(error)})"
+
+
+class _SchemaCheck:
+    """Compares the files of one dataset with its mapping; each distinct schema is read and compared once."""
+
+    def __init__(self, spark: SparkSession, mapping: SourceMapping, dataset: Dataset) -> None:
+        part = mapping.datasets[dataset]
+        self._spark = spark
+        self._where = f"conf/sources/{mapping.platform}.yaml {dataset}"
+        self._declared = raw_schema(part)
+        self._required = required_columns(spark, dataset, part)
+        self._known: dict[str, tuple[str | None, tuple[str, ...]]] = {}
+
+    def look_into(self, delivery: Delivery, footers: dict[FileEntry, tuple[str, int] | str]) -> Delivery:
+        """Return the delivery with its rows and added columns, or refused.
+
+        One without files is a statement, if it is complete: the day has no rows (any more).
+        """
+        rows, added = 0, set[str]()
+        for entry in delivery.files:
+            footer = footers[entry]
+            if isinstance(footer, str):
+                return delivery.refused(f"{footer}; deliver it again")
+            if footer[0] not in self._known:
+                self._known[footer[0]] = self._compare(entry)
+            problem, more = self._known[footer[0]]
+            if problem:
+                return delivery.refused(f"{entry.name}: {problem}")
+            rows += footer[1]
+            added |= set(more)
+        return replace(delivery, rows=rows, added=tuple(sorted(added)))
+
+    def _compare(self, entry: FileEntry) -> tuple[str | None, tuple[str, ...]]:
         try:
-            text = files.parquet_schema(spark, entry)
-            if text not in known:
-                known[text] = spark.read.parquet(entry.path).schema
+            found: T.StructType = self._spark.read.parquet(entry.path).schema
         except (PySparkException, Py4JJavaError) as error:
-            return delivery.refused(f"{entry.name}: its schema cannot be read ({_cause(error)}); deliver it again")
-        if delivery.schema is not None and known[text] != delivery.schema:
-            return delivery.refused(f"{entry.name} has another schema than {delivery.files[0].name}; deliver it again")
-        delivery = replace(delivery, schema=known[text])
-    return delivery
+            return f"its schema cannot be read ({_cause(error)}); deliver it again", ()
+        problem = misfit(self._declared, found, self._required)
+        if problem:
+            return f"{problem}; deliver it again, or change {self._where}.raw", ()
+        return None, added_columns(self._declared, found)
 
 
 def _cause(error: PySparkException | Py4JJavaError) -> str:

@@ -59,8 +59,8 @@ def is_parquet(spark: SparkSession, entry: FileEntry) -> bool:
         stream.close()
 
 
-def parquet_schema(spark: SparkSession, entry: FileEntry) -> str:
-    """Return the schema in a Parquet file's footer as text: equal texts read as equal Spark schemas.
+def parquet_footer(spark: SparkSession, entry: FileEntry) -> tuple[str, int]:
+    """Return what a Parquet file's footer says: its schema as text (equal texts read as equal Spark schemas), its rows.
 
     Raises:
         py4j.protocol.Py4JJavaError: the footer cannot be read.
@@ -74,7 +74,7 @@ def parquet_schema(spark: SparkSession, entry: FileEntry) -> str:
     try:
         about = reader.getFooter().getFileMetaData()
         by_spark = about.getKeyValueMetaData().get("org.apache.spark.sql.parquet.row.metadata")
-        return f"{about.getSchema().toString()}{by_spark}"
+        return f"{about.getSchema().toString()}{by_spark}", int(reader.getRecordCount())
     finally:
         reader.close()
 

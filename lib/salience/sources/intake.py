@@ -1,6 +1,6 @@
-"""Takes deliveries: the good ones together in one write, and if that fails on a bad file, one by one to find it."""
+"""What is said of deliveries: which could not be used and why, and what ops.deliveries keeps of each."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -8,55 +8,28 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from salience.errors import InputError
-from salience.sources.deliveries import Delivery, delivered_days, find_deliveries
-from salience.sources.mapping import Dataset, SourceMapping
-from salience.sources.typed import find_mapping_problem
+from salience.errors import AuditError, InputError
+from salience.sources.deliveries import Delivery, delivered_days
+from salience.sources.mapping import SourceMapping
 
 UNREADABLE = (
     *("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "PARQUET_COLUMN_DATA_TYPE_MISMATCH"),
     *("CAST_INVALID_INPUT", "CAST_OVERFLOW", "DIVIDE_BY_ZERO", "ARITHMETIC_OVERFLOW", "INVALID_ARRAY_INDEX"),
-    *("CANNOT_PARSE_TIMESTAMP", "DATETIME_OVERFLOW", "long overflow"),
+    *("CANNOT_PARSE_TIMESTAMP", "DATETIME_OVERFLOW", "long overflow", "DUPLICATED_MAP_KEY"),
 )
 """Spark's error classes that blame the data rather than the cluster."""
+COUNTED = ("emitted", "rejected", "excluded", "accepted")
 
 
-def look_at_deliveries(
-    spark: SparkSession, logs: str, mapping: SourceMapping, dataset: Dataset, days: Sequence[date]
-) -> list[Delivery]:
-    """Return the deliveries of these days, refused where a file or the mapping does not fit."""
-    problems: dict[str, str | None] = {}
-    looked_at = []
-    for delivery in find_deliveries(spark, logs, mapping, dataset, days):
-        if delivery.schema is not None:
-            schema = delivery.schema.json()
-            if schema not in problems:
-                problems[schema] = find_mapping_problem(spark, mapping, dataset, delivery.schema)
-            problem = problems[schema]
-            looked_at.append(delivery.refused(problem) if problem else delivery)
-        else:
-            looked_at.append(delivery)
-    return looked_at
+def is_unreadable(error: PySparkException | Py4JJavaError) -> bool:
+    """Return whether an error is about the data that was read."""
+    return any(name in str(error) for name in UNREADABLE)
 
 
-def take(deliveries: Sequence[Delivery], write: Callable[[Sequence[Delivery]], object]) -> list[Delivery]:
-    """Write what can be taken and return every delivery with what became of it.
-
-    Args:
-        deliveries: as looked at; only those in state `taken` are written.
-        write: writes the rows of some deliveries in one commit; raises when a file cannot be read to its end.
-    """
-    good = [delivery for delivery in deliveries if delivery.state == "taken"]
-    try:
-        if good:
-            write(good)
-    except (PySparkException, Py4JJavaError) as error:
-        if not any(name in str(error) for name in UNREADABLE):
-            raise
-        if len(good) == 1:
-            return [d if d is not good[0] else d.refused(_reason(error)) for d in deliveries]
-        return [outcome for delivery in deliveries for outcome in take([delivery], write)]
-    return list(deliveries)
+def reason(error: PySparkException | Py4JJavaError) -> str:
+    """Return in one line why a delivery could not be read."""
+    lines = [line.strip() for line in str(error).splitlines() if any(name in line for name in UNREADABLE)]
+    return f"it cannot be read to its end: {lines[0][:300]}; deliver it again"
 
 
 def require_some(
@@ -77,7 +50,9 @@ def require_some(
             known = f"there are deliveries from {there[0]} to {there[-1]}" if there else "there is none for any day"
             lacking.append(f"{folder}: no delivery from {interval}; {known}")
         elif all(delivery.state == "incomplete" for delivery in own):
-            lacking.append(f"{folder}: no complete delivery from {interval}, for none of its folders holds _SUCCESS")
+            signal = mapping.complete.marker
+            why = f"none of its folders holds {signal}" if signal else "all were written to lately"
+            lacking.append(f"{folder}: no complete delivery from {interval}, for {why}")
     if lacking:
         raise InputError(f"{'; '.join(lacking)}. Check --date and the settings `logs` and `platforms`")
 
@@ -90,22 +65,33 @@ def unfinished(mappings: Iterable[SourceMapping], days: Sequence[date], seen: Se
         late = [day for day in days if day not in whole]
         if late:
             lines.append(
-                f"{mapping.platform}/interactions: {len(late)} of {len(days)} days missing or without _SUCCESS "
+                f"{mapping.platform}/interactions: {len(late)} of {len(days)} days missing or not complete "
                 f"(the first {late[0]}); clean them again once they are delivered"
             )
     return lines
 
 
 def require_none_refused(seen: Sequence[Delivery]) -> None:
-    """Check that no delivery was refused.
+    """Check that every complete delivery was taken.
 
     Raises:
-        InputError: some were; the message names each folder and what is wrong. The others were taken all the same.
+        AuditError: some are held, for they are past a threshold.
+        InputError: some were refused, for they cannot be used. The message names each folder and what is wrong. The
+            others were taken all the same.
     """
-    refused = [f"{d.platform}/{d.dataset}/{d.path.rsplit('/', 1)[-1]}: {d.problem}" for d in seen if d.problem]
-    if refused:
-        taken = sum(delivery.state == "taken" for delivery in seen)
-        raise InputError(f"refused {len(refused)} of {len(seen)} deliveries ({taken} taken): {'; '.join(refused)}")
+    by_state = {
+        state: [f"{d}: {d.problem}" for d in seen if d.state == state] for state in ("held", "refused", "taken")
+    }
+    told = [
+        f"{state} {len(by_state[state])} of {len(seen)} deliveries ({len(by_state['taken'])} taken): "
+        + "; ".join(by_state[state])
+        for state in ("held", "refused")
+        if by_state[state]
+    ]
+    if by_state["held"]:
+        raise AuditError(f"{'. '.join(told)}. What is right all the same passes with other clean.thresholds")
+    if told:
+        raise InputError(told[0])
 
 
 def ledger_rows(
@@ -116,7 +102,7 @@ def ledger_rows(
     Args:
         run_id: the run that looked at them.
         deliveries: with what became of them.
-        counts: delivery day -> emitted, rejected, excluded, accepted of the taken ones.
+        counts: delivery day -> `COUNTED` of the taken ones.
     """
     return [
         {
@@ -128,18 +114,11 @@ def ledger_rows(
             "files": len(d.files),
             "bytes": sum(f.size for f in d.files),
             "manifest_hash": d.manifest_hash,
+            "manifest": [(f.name, f.size, f.modified_ms) for f in d.files],
+            "rows": d.rows,
             "problem": d.problem,
             "seen_at": datetime.now(UTC),
-            **(counts.get(d.day, _NOTHING) if d.state == "taken" else {}),
+            **({name: counts.get(d.day, {}).get(name, 0) for name in COUNTED} if d.state == "taken" else {}),
         }
         for d in deliveries
     ]
-
-
-_NOTHING = {"emitted": 0, "rejected": 0, "excluded": 0, "accepted": 0}
-
-
-def _reason(error: PySparkException | Py4JJavaError) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if any(name in line for name in UNREADABLE)]
-    told = lines[0] if lines else str(error).splitlines()[0]
-    return f"it cannot be read to its end: {told[:300]}; deliver it again"

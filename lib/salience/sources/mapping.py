@@ -1,30 +1,73 @@
 """Source mappings: one YAML file a platform says how its raw columns become ours."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from salience.actions import ACTIONS
 from salience.errors import SettingsError
 from salience.settings import describe, read_yaml
+from salience.sources.folders import FolderPattern
 from salience.tables import bronze
 from salience.tables.contract import Table
 
-Dataset = Literal["interactions", "contents", "users"]
+Dataset = Literal[
+    "contents",
+    "users",
+    "accounts",
+    "assignments",
+    "campaigns",
+    "costs",
+    "identifiers",
+    "blocklist",
+    "interactions",
+]
+"""In the order in which a platform's datasets are cleaned: events are judged by what is known of people."""
 BRONZE_TABLES: dict[Dataset, Table] = {
-    "interactions": bronze.EVENTS,
     "contents": bronze.CONTENTS,
     "users": bronze.USERS,
+    "accounts": bronze.ACCOUNTS,
+    "assignments": bronze.ASSIGNMENTS,
+    "campaigns": bronze.CAMPAIGNS,
+    "costs": bronze.COSTS,
+    "identifiers": bronze.IDENTIFIERS,
+    "blocklist": bronze.BLOCKLIST,
+    "interactions": bronze.EVENTS,
 }
+_NEEDED: dict[Dataset, tuple[str, ...]] = {
+    "contents": ("content_id",),
+    "users": ("raw_user_id",),
+    "accounts": ("raw_creator_id",),
+    "assignments": ("experiment_id", "arm"),
+    "campaigns": ("campaign_id",),
+    "costs": ("campaign_id", "cost_date", "cost"),
+    "identifiers": ("raw_user_id", "kind", "identifier"),
+    "blocklist": (),
+    "interactions": ("raw_user_id", "content_id"),
+}
+"""Columns of ours that a dataset's mapping must set; a log that lacks a raw column of theirs is refused."""
 DERIVED = frozenset(
     {"delivery_date", "platform", "event_date", "source_file", "row_hash", "violations", "payload", "action"}
     | {"event_time"}
 )
 """Columns of bronze that no mapping may set: they come from the delivery itself or from keys of their own."""
 
+_ACTION_NAMES = Literal[ACTIONS]  # type: ignore[valid-type]
+
+
+def _existing_zone(zone: str) -> str:
+    if zone not in available_timezones():
+        raise ValueError("there is no such time zone; names are like Asia/Shanghai")
+    return zone
+
+
 Expression = Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
+"""A scalar Spark SQL expression over the raw columns (mostly just a column's name)."""
+Zone = Annotated[str, AfterValidator(_existing_zone)]
+EmitName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class _Part(BaseModel):
@@ -35,8 +78,8 @@ class ActionMapping(_Part):
     """How the source's word or code for what happened becomes one of our actions."""
 
     source: Expression = Field(alias="from")
-    """Spark SQL expression over the raw columns; compared as a string."""
-    values: dict[str, Literal[ACTIONS]]  # type: ignore[valid-type]
+    """Compared as a string."""
+    values: dict[str, _ACTION_NAMES] = Field(min_length=1)
     """The source's value -> our action. Rows with another value are rejected as unknown_action."""
 
     @field_validator("values", mode="before")
@@ -49,57 +92,100 @@ class TimeMapping(_Part):
     """How the source's time becomes a UTC timestamp."""
 
     source: Expression = Field(alias="from")
-    """Spark SQL expression over the raw columns."""
-    unit: Literal["iso8601", "seconds", "milliseconds"]
-    """ISO 8601 text (or a timestamp column), or a number since 1970."""
-    zone: str | None = None
-    """Time zone of texts without an offset, like Asia/Shanghai; UTC where it is missing."""
+    unit: Literal["iso8601", "text", "seconds", "milliseconds", "microseconds", "nanoseconds"]
+    """ISO 8601 text (or a timestamp column), text in `format`, or a number since 1970."""
+    format: str | None = None
+    """Spark's datetime pattern of the text, like yyyyMMddHHmmss; only with unit text."""
+    zone: Zone | None = None
+    """Time zone of times without an offset; UTC where it is missing."""
 
-    @field_validator("zone")
-    @classmethod
-    def _zone_exists(cls, zone: str | None) -> str | None:
-        if zone is not None and zone not in available_timezones():
-            raise ValueError("there is no such time zone; names are like Asia/Shanghai")
-        return zone
+    @model_validator(mode="after")
+    def _format_goes_with_text(self) -> "TimeMapping":
+        if (self.unit == "text") != (self.format is not None):
+            raise ValueError("`format` goes with `unit: text`, and the other way round")
+        return self
+
+
+class Emitted(_Part):
+    """One of the events that a row stands for."""
+
+    action: _ACTION_NAMES
+    when: Expression | None = None
+    """Condition under which the row stands for it; always, where it is missing."""
+    columns: dict[str, Expression] = Field(default_factory=dict)
+    """Columns that differ from the row's other events."""
 
 
 class DatasetMapping(_Part):
     """How the rows of one dataset become bronze rows."""
 
+    raw: dict[str, str] = Field(min_length=1)
+    """The log's columns that the mapping uses -> their Spark SQL types, as `DESCRIBE` prints them. A delivery may lack
+    one (it reads as null) unless it is required; one of another type is refused; columns beside them are ignored."""
+    required: list[str] = Field(default_factory=list)
+    """Raw columns that deliveries must have and rows must fill, beside those of the ids, the action and the time."""
     columns: dict[str, Expression]
-    """Our column -> Spark SQL expression over the raw columns (mostly just a column's name)."""
+    """Our column -> expression."""
+    defaults: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """Our column -> value that stands where the expression gives null."""
 
 
 class InteractionsMapping(DatasetMapping):
     """How the rows of an interaction log become events."""
 
-    action: ActionMapping
+    action: ActionMapping | None = None
+    emit: dict[EmitName, Emitted] = Field(default_factory=dict)
+    """Name -> event, for logs whose rows stand for several: an impression and its click. Its id is <id>#<name>."""
     event_time: TimeMapping
+
+    @model_validator(mode="after")
+    def _one_way_to_an_action(self) -> "InteractionsMapping":
+        if (self.action is None) == (not self.emit):
+            raise ValueError("give either `action` or `emit`")
+        return self
+
+
+class Completeness(_Part):
+    """When a delivery may be taken."""
+
+    marker: str | None = None
+    """Name of the empty file that completes a delivery."""
+    settled_minutes: float | None = Field(default=None, gt=0)
+    """Or: none of its files was written to for so long."""
+
+    @model_validator(mode="after")
+    def _one_signal(self) -> "Completeness":
+        if (self.marker is None) == (self.settled_minutes is None):
+            raise ValueError("give either `marker` or `settled_minutes`")
+        return self
 
 
 class SourceMapping(_Part):
     """Everything that is particular to one platform's logs."""
 
     platform: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    partition: str = "dt"
-    """Name of the day in the delivery folders: <partition>=YYYY-MM-DD."""
-    interactions: InteractionsMapping
+    partition: FolderPattern = FolderPattern("dt=%Y-%m-%d")
+    """The delivery's folder below <logs>/<platform>/<dataset>, like dt=%Y-%m-%d, ds=%Y%m%d or %Y/%m/%d/hour=%H."""
+    complete: Completeness = Completeness(marker="_SUCCESS")
     contents: DatasetMapping | None = None
     users: DatasetMapping | None = None
+    accounts: DatasetMapping | None = None
+    assignments: DatasetMapping | None = None
+    campaigns: DatasetMapping | None = None
+    costs: DatasetMapping | None = None
+    identifiers: DatasetMapping | None = None
+    blocklist: DatasetMapping | None = None
+    interactions: InteractionsMapping
 
     @property
     def datasets(self) -> dict[Dataset, DatasetMapping]:
-        """The datasets that the platform delivers."""
-        every: dict[Dataset, DatasetMapping | None] = {
-            "contents": self.contents,
-            "users": self.users,
-            "interactions": self.interactions,
-        }
+        """The datasets that the platform delivers, in the order in which they are cleaned."""
+        every = {name: getattr(self, name) for name in get_args(Dataset)}
         return {name: mapping for name, mapping in every.items() if mapping is not None}
 
 
 def load_mapping(conf_dir: Path, platform: str) -> SourceMapping:
-    """Read and check `<conf_dir>/sources/<platform>.yaml`.
+    """Read and check `<conf_dir>/sources/<platform>.yaml`, but for its expressions (`fit.require_fitting`).
 
     Raises:
         SettingsError: the file is missing or no YAML, a key is unknown or missing, an action or a column is not one
@@ -113,21 +199,38 @@ def load_mapping(conf_dir: Path, platform: str) -> SourceMapping:
     if mapping.platform != platform:
         raise SettingsError(f"{file}: platform is {mapping.platform}; it must be the file's name, {platform}")
     for dataset, part in mapping.datasets.items():
-        settable = [c.name for c in BRONZE_TABLES[dataset].columns if c.name not in DERIVED]
-        for column in part.columns:
-            if column not in settable:
-                listed = ", ".join(settable)
-                raise SettingsError(f"{file}: {dataset}.columns.{column}: no such column; there are {listed}")
-        for column in _needed(dataset):
-            if column not in part.columns:
-                raise SettingsError(f"{file}: {dataset}.columns.{column}: is missing")
+        if problem := _wrong_name(dataset, part):
+            raise SettingsError(f"{file}: {dataset}.{problem}")
     return mapping
 
 
-def _needed(dataset: Dataset) -> tuple[str, ...]:
-    needed: dict[Dataset, tuple[str, ...]] = {
-        "interactions": ("raw_user_id", "content_id"),
-        "contents": ("content_id",),
-        "users": ("raw_user_id",),
-    }
-    return needed[dataset]
+def needed_columns(dataset: Dataset, part: DatasetMapping) -> tuple[str, ...]:
+    """Return the columns of ours without which a row of the dataset says nothing, as far as they are mapped."""
+    return tuple(name for name in (*_NEEDED[dataset], "event_id") if name in part.columns)
+
+
+def _wrong_name(dataset: Dataset, part: DatasetMapping) -> str | None:
+    """Return the first key that names a column which is not there, and what is wrong with it."""
+    settable = [c.name for c in BRONZE_TABLES[dataset].columns if c.name not in DERIVED]
+    named: dict[str, Iterable[str]] = {"columns": part.columns, "defaults": part.defaults}
+    if isinstance(part, InteractionsMapping):
+        named |= {f"emit.{name}.columns": emitted.columns for name, emitted in part.emit.items()}
+    for key, columns in named.items():
+        for column in columns:
+            if column not in settable:
+                return f"{key}.{column}: no such column; there are {', '.join(settable)}"
+    for column in _NEEDED[dataset]:
+        if column not in part.columns:
+            return f"columns.{column}: is missing"
+    for column in part.required:
+        if column not in part.raw:
+            return f"required: {column} is not among the columns of {dataset}.raw"
+    folded = [name.casefold() for name in part.raw]
+    twice = next((name for name in part.raw if folded.count(name.casefold()) > 1), None)
+    if twice:
+        return f"raw.{twice}: is there twice; Spark does not tell upper from lower case"
+    if dataset in ("assignments", "blocklist"):
+        both = ("raw_user_id" if dataset == "assignments" else "raw_creator_id", "content_id")
+        if not any(name in part.columns for name in both):
+            return f"columns: needs {both[0]}, {both[1]} or both"
+    return None

@@ -1,15 +1,13 @@
 """Raw rows to typed rows, by the mapping."""
 
-import re
-from collections.abc import Sequence
-from functools import reduce
+from collections.abc import Callable, Sequence
 
-from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from salience.sources.deliveries import Delivery
+from salience.sources.fit import raw_schema
 from salience.sources.mapping import (
     BRONZE_TABLES,
     Dataset,
@@ -20,127 +18,170 @@ from salience.sources.mapping import (
 )
 
 RAW = "__raw"
-"""Column of the typed rows that holds the whole raw row as a struct, for judging and for the payload."""
+"""Column of the typed rows that holds the whole raw row as a struct, for the payload."""
+FIRST_OF_ROW = "__first_of_row"
+"""Whether the event is the first that its raw row stands for: these count the raw rows."""
+HAS_TIME = "__has_time"
+"""Whether the row gives a time, readable or not."""
+IS_UTF8 = "__is_utf8"
+"""Whether all of the row's texts are UTF-8."""
+LACKING = "__lacking"
+"""Required raw columns that the row leaves empty."""
+UNREADABLE = "__unreadable"
+"""Columns of ours that the row gives a value for which their type cannot hold."""
+NOTES = (RAW, FIRST_OF_ROW, HAS_TIME, IS_UTF8, LACKING, UNREADABLE)
+"""Columns beside bronze's, for judging the row."""
 
-_FILE = "__file"
+_FILE, _EMIT = "__file", "__emit"
 _IDENTIFYING = ("raw_user_id", "content_id", "action", "event_time")
-_MAX_MS = 253_402_300_800_000
-"""Milliseconds from 1970 to the end of the year 9999, beyond which no timestamp is believed."""
+_JUDGED = ("violations", "payload")
+_PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
+_MAX_S = 253_402_300_799
+"""Seconds from 1970 to the end of the year 9999, beyond which no timestamp is believed."""
 
 
 def typed_rows(
     spark: SparkSession, mapping: SourceMapping, dataset: Dataset, deliveries: Sequence[Delivery]
 ) -> DataFrame:
-    """Return the rows of all given deliveries with bronze's columns (but violations and payload) and `RAW`.
+    """Return the rows of all given deliveries with bronze's columns (but violations and payload) and `NOTES`.
 
-    Deliveries of equal schema are read together, so the plan does not grow with the number of days.
+    All are read together with the schema that the mapping declares, so the plan does not grow with the number of days.
     """
-    by_schema: dict[str, list[Delivery]] = {}
-    for delivery in deliveries:
-        if delivery.schema is not None:
-            by_schema.setdefault(delivery.schema.json(), []).append(delivery)
-    frames = []
-    for group in by_schema.values():
-        assert group[0].schema is not None
-        rows = spark.read.schema(group[0].schema).parquet(*(delivery.path for delivery in group))
-        raw = rows.select("*", F.struct("*").alias(RAW), F.col("_metadata.file_path").alias(_FILE))
-        frames.append(_typed(raw, mapping, dataset, group[0].schema))
-    if not frames:
-        nothing = T.StructType([*_typed_schema(dataset).fields, T.StructField(RAW, T.StructType())])
-        return spark.createDataFrame([], nothing)
-    return reduce(DataFrame.unionByName, frames)
-
-
-def find_mapping_problem(
-    spark: SparkSession, mapping: SourceMapping, dataset: Dataset, schema: T.StructType
-) -> str | None:
-    """Return what keeps the mapping from being applied to rows of this schema; None if nothing does."""
-    empty = spark.createDataFrame([], schema)
     part = mapping.datasets[dataset]
-    types = {column.name: column.type for column in BRONZE_TABLES[dataset].columns}
-    expressions = {f"columns.{name}": (text, types[name]) for name, text in part.columns.items()}
-    if isinstance(part, InteractionsMapping):
-        time = "timestamp" if part.event_time.unit == "iso8601" else "decimal(38,6)"
-        expressions |= {
-            "action.from": (part.action.source, "string"),
-            "event_time.from": (part.event_time.source, time),
-        }
-    for key, (text, type_) in expressions.items():
-        where = f"conf/sources/{mapping.platform}.yaml {dataset}.{key}"
-        try:
-            # Analysing it is the check. Beside the raw columns, nothing fits that makes more or fewer rows of them.
-            empty.select("*", F.expr(text).try_cast(type_)).schema  # noqa: B018
-        except ParseException:
-            return f"{where}: {text!r} is not a Spark SQL expression"
-        except AnalysisException as error:
-            missing = (error.getMessageParameters() or {}).get("objectName")
-            if missing:
-                return f"{where}: column {missing} is not in the log, which has {', '.join(schema.names)}"
-            return f"{where}: {str(error).splitlines()[0]}"
-    return None
+    schema = raw_schema(part)
+    paths = [delivery.path for delivery in deliveries if delivery.files]
+    if paths:
+        # Looking for files by itself, Spark takes no folder's name for a column.
+        rows = spark.read.schema(schema).option("recursiveFileLookup", "true").parquet(*paths)
+        rows = rows.select(*(F.col(_quoted(name)) for name in schema.names), F.col("_metadata.file_path").alias(_FILE))
+    else:
+        rows = spark.createDataFrame([], T.StructType([*schema.fields, T.StructField(_FILE, T.StringType())]))
+    texts = [_is_utf8(F.col(_quoted(f.name)), f.dataType) for f in schema]
+    clean = [_as_utf8(F.col(_quoted(f.name)), f.dataType).alias(f.name) for f in schema]
+    raw = rows.select(*clean, F.forall(F.array(F.lit(True), *texts), lambda one: one).alias(IS_UTF8), _FILE)
+    raw = raw.withColumn(RAW, F.struct(*(_quoted(name) for name in schema.names)))
+    if isinstance(part, InteractionsMapping) and part.emit:
+        raw = raw.select("*", F.posexplode(_emitted(part)).alias("__place", _EMIT))
+        raw = raw.withColumn(FIRST_OF_ROW, F.col("__place") == 0)
+    else:
+        raw = raw.withColumn(FIRST_OF_ROW, F.lit(True))
+    return _typed(raw, mapping, dataset, schema)
 
 
 def _typed(raw: DataFrame, mapping: SourceMapping, dataset: Dataset, schema: T.StructType) -> DataFrame:
     part = mapping.datasets[dataset]
-    columns = _mapped_columns(dataset, part)
+    columns, unreadable = _mapped_columns(raw, dataset, part)
+    has_time = F.lit(True)
     if isinstance(part, InteractionsMapping):
         columns["action"] = _action(part)
         source = raw.select(F.expr(part.event_time.source)).schema[0].dataType
-        time = _event_time(part.event_time, is_instant=isinstance(source, T.TimestampType))
+        time = _event_time(part.event_time, source)
         columns["event_time"] = time
+        has_time = F.expr(part.event_time.source).isNotNull()
         if "utc_offset_min" not in part.columns:
             columns["utc_offset_min"] = _utc_offset_min(part.event_time, time)
-    day = F.regexp_extract(_FILE, rf"/{re.escape(mapping.partition)}=(\d{{4}}-\d{{2}}-\d{{2}})/", 1)
+        if part.emit and "event_id" in part.columns:
+            columns["event_id"] = F.concat(columns["event_id"], F.lit("#"), F.col(_EMIT))
+    pattern, groups = mapping.partition.day_regex()
+    folder = rf"/{mapping.platform}/{dataset}/{pattern}/"
+    day = F.concat_ws("-", *(F.regexp_extract(_FILE, folder, group) for group in groups))
     columns |= {
         "delivery_date": day.cast("date"),
         "platform": F.lit(mapping.platform),
         "source_file": _below(F.col(_FILE), f"/{mapping.platform}/{dataset}/"),
-        "row_hash": _row_hash(schema),
+        "row_hash": _row_hash(schema, is_emitted=_EMIT in raw.columns),
+        HAS_TIME: has_time,
+        LACKING: _names_where({name: F.col(_quoted(name)).isNull() for name in part.required}),
+        UNREADABLE: _names_where(unreadable),
     }
-    typed = raw.select(RAW, *(column.alias(name) for name, column in columns.items()))
+    kept = (RAW, FIRST_OF_ROW, IS_UTF8, *((_EMIT,) if _EMIT in raw.columns else ()))
+    typed = raw.select(*kept, *(column.alias(name) for name, column in columns.items()))
     if dataset == "interactions":
         typed = typed.withColumn("event_date", F.col("event_time").cast("date"))
         if "event_id" not in part.columns:
-            typed = typed.withColumn("event_id", _hash_of_identity())
-    return typed.select(*(field.name for field in _typed_schema(dataset)), RAW)
+            typed = typed.withColumn("event_id", _hash_of_identity(is_emitted=_EMIT in raw.columns))
+    bronze_columns = [column.name for column in BRONZE_TABLES[dataset].columns if column.name not in _JUDGED]
+    return typed.select(*bronze_columns, *NOTES)
 
 
-def _typed_schema(dataset: Dataset) -> T.StructType:
-    return T.StructType([f for f in BRONZE_TABLES[dataset].schema.fields if f.name not in ("violations", "payload")])
+def _mapped_columns(
+    raw: DataFrame, dataset: Dataset, part: DatasetMapping
+) -> tuple[dict[str, Column], dict[str, Column]]:
+    """Return each mapped or missing column as its contract's type, and where its value does not fit that type.
 
-
-def _mapped_columns(dataset: Dataset, part: DatasetMapping) -> dict[str, Column]:
-    """Return each mapped or missing column as its contract's type; a value that does not fit becomes null."""
-    columns = {}
-    for column in BRONZE_TABLES[dataset].columns:
+    A value that does not fit becomes null, or its default.
+    """
+    overrides = part.emit if isinstance(part, InteractionsMapping) else {}
+    values, columns, unreadable = {}, {}, {}
+    wanted = [column for column in BRONZE_TABLES[dataset].columns if column.name not in (*_JUDGED, "event_date")]
+    for column in wanted:
         text = part.columns.get(column.name)
         value = F.expr(text) if text is not None else F.lit(None)
-        columns[column.name] = value.try_cast(column.type)
-    return {name: column for name, column in columns.items() if name not in ("violations", "payload", "event_date")}
+        for name, emitted in overrides.items():
+            if column.name in emitted.columns:
+                value = F.when(F.col(_EMIT) == name, F.expr(emitted.columns[column.name])).otherwise(value)
+        values[column.name] = value
+    given = {field.name: field.dataType for field in raw.select(*(v.alias(n) for n, v in values.items())).schema}
+    for column in wanted:
+        value, is_text = values[column.name], column.type == "string"
+        if column.type in ("timestamp", "date") and isinstance(given[column.name], T.StringType):
+            typed = _with_date(value).try_cast(column.type)
+        else:
+            typed = value.try_cast(column.type)
+        if given[column.name] not in (T.DataType.fromDDL(column.type), T.NullType()) and not is_text:
+            unreadable[column.name] = value.isNotNull() & typed.isNull()
+        if column.name in part.defaults:
+            typed = F.coalesce(typed, F.lit(part.defaults[column.name]).cast(column.type))
+        columns[column.name] = typed
+    return columns, unreadable
+
+
+def _emitted(part: InteractionsMapping) -> Column:
+    """Return the names of the events that the row stands for; for a row that stands for none, one without a name.
+
+    That one has no action and is rejected for it: no row goes without a trace.
+    """
+    names = (
+        F.when(F.expr(emitted.when), F.lit(name)) if emitted.when else F.lit(name)
+        for name, emitted in part.emit.items()
+    )
+    found = F.array_compact(F.array(*names))
+    return F.when(F.size(found) == 0, F.array(F.lit(""))).otherwise(found)
 
 
 def _action(part: InteractionsMapping) -> Column:
-    pairs = [F.lit(item) for pair in part.action.values.items() for item in pair]
-    return F.element_at(F.create_map(*pairs), F.expr(part.action.source).cast("string"))
+    if part.action is None:
+        source, values = F.col(_EMIT), {name: emitted.action for name, emitted in part.emit.items()}
+    else:
+        source, values = F.expr(part.action.source).cast("string"), part.action.values
+    return F.element_at(F.create_map(*(F.lit(item) for pair in values.items() for item in pair)), source)
 
 
-def _event_time(part: TimeMapping, is_instant: bool) -> Column:
+def _event_time(part: TimeMapping, source: T.DataType) -> Column:
     """Return the time in UTC.
 
     Args:
         part: the mapping.
-        is_instant: whether the column is no text but a timestamp that is adjusted to UTC, which no zone may shift.
+        source: the type of what the log gives: a timestamp that is adjusted to UTC may be shifted by no zone.
     """
+    is_text, is_instant = isinstance(source, T.StringType), isinstance(source, T.TimestampType)
     raw = F.expr(part.source)
-    if part.unit == "iso8601":
+    if part.unit in _PER_SECOND:
+        number = raw.try_cast("decimal(38,9)")
+        per_second = _PER_SECOND[part.unit]
+        believable = number.between(-_MAX_S * per_second, _MAX_S * per_second)
+        seconds = number / per_second if per_second > 1 else number
+        return F.when(believable, F.timestamp_micros(F.floor(seconds.cast("decimal(24,6)") * 1_000_000).cast("bigint")))
+    if part.unit == "text":
+        time = F.try_to_timestamp(raw, F.lit(part.format))
+    elif is_text:
+        time = _with_date(raw).try_cast("timestamp")
+    else:
         time = raw.try_cast("timestamp")
-        if part.zone is None or is_instant:
-            return time
-        local = F.to_utc_timestamp(time, part.zone)
-        return F.when(_has_offset(raw), time).otherwise(local)
-    milliseconds = raw.try_cast("decimal(38,6)") * (1000 if part.unit == "seconds" else 1)
-    believable = milliseconds.between(-_MAX_MS, _MAX_MS)
-    return F.when(believable, F.timestamp_millis(milliseconds.try_cast("bigint")))
+    if part.zone is None or is_instant:
+        return time
+    local = F.to_utc_timestamp(time, part.zone)
+    return F.when(_has_offset(raw), time).otherwise(local)
 
 
 def _utc_offset_min(part: TimeMapping, time: Column) -> Column:
@@ -151,7 +192,7 @@ def _utc_offset_min(part: TimeMapping, time: Column) -> Column:
         F.regexp_extract(text, _OFFSET, 2).try_cast("int") * 60
         + F.coalesce(F.regexp_extract(text, _OFFSET, 3).try_cast("int"), F.lit(0))
     )
-    offset = F.when(F.lit(part.unit == "iso8601") & _has_offset(text), F.coalesce(given, F.lit(0)))
+    offset = F.when(F.lit(part.unit in ("iso8601", "text")) & _has_offset(text), F.coalesce(given, F.lit(0)))
     if part.zone is not None:
         shifted = F.unix_timestamp(F.from_utc_timestamp(time, part.zone)) - F.unix_timestamp(time)
         offset = F.coalesce(offset, (shifted / 60))
@@ -161,22 +202,81 @@ def _utc_offset_min(part: TimeMapping, time: Column) -> Column:
 _OFFSET = r"[T ]\d{2}:.*([+-])(\d{2})(?::?(\d{2}))?$"
 
 
+def _with_date(text: Column) -> Column:
+    """Return the text where it begins with a year: Spark takes a bare time of day for one of the day of the run."""
+    return F.when(text.rlike(r"^\s*\d{4}"), text)
+
+
 def _has_offset(text: Column) -> Column:
     return text.cast("string").rlike(rf"(Z$)|({_OFFSET})")
 
 
-def _row_hash(schema: T.StructType) -> Column:
-    """Return the xxHash64 of every raw column. Its nulls are hashed too, as flags: the function itself skips them."""
-    values = [F.col(f"`{name}`") for name in schema.names]
+def _row_hash(schema: T.StructType, is_emitted: bool) -> Column:
+    """Return the xxHash64 of every raw column and of the event's name.
+
+    Nulls are hashed too, as flags: the function itself skips them.
+    """
+    emit = [F.col(_EMIT)] if is_emitted else []
     if "map<" in schema.simpleString():
         # Maps have no order, so Spark refuses to hash them.
-        return F.xxhash64(F.to_json(RAW))
-    return F.xxhash64(*values, *(value.isNull() for value in values))
+        return F.xxhash64(F.to_json(RAW), *emit)
+    values = [F.col(_quoted(name)) for name in schema.names]
+    return F.xxhash64(*values, *(value.isNull() for value in values), *emit)
 
 
-def _hash_of_identity() -> Column:
+def _hash_of_identity(is_emitted: bool) -> Column:
     parts = [F.coalesce(F.col(name).cast("string"), F.lit("")) for name in _IDENTIFYING]
-    return F.sha2(F.concat_ws("\x1f", *parts), 256)
+    return F.sha2(F.concat_ws("\x1f", *parts, *([F.col(_EMIT)] if is_emitted else [])), 256)
+
+
+def _names_where(conditions: dict[str, Column]) -> Column:
+    """Return the names whose condition holds."""
+    names = [F.when(condition, F.lit(name)) for name, condition in conditions.items()]
+    return F.array_compact(F.array(*names)) if names else F.array().cast("array<string>")
+
+
+def _is_utf8(value: Column, type_: T.DataType) -> Column:
+    """Return whether every text in a value is UTF-8; true for null."""
+    checked = F.lit(True)
+    if isinstance(type_, T.StringType):
+        checked = F.is_valid_utf8(value)
+    elif isinstance(type_, T.StructType):
+        for field in type_:
+            checked = checked & _is_utf8(value[field.name], field.dataType)
+    elif isinstance(type_, T.ArrayType):
+        checked = F.forall(value, _one(_is_utf8, type_.elementType))
+    elif isinstance(type_, T.MapType):
+        keys = F.forall(F.map_keys(value), _one(_is_utf8, type_.keyType))
+        checked = keys & F.forall(F.map_values(value), _one(_is_utf8, type_.valueType))
+    return F.coalesce(checked, F.lit(True)) if _has_text(type_) else F.lit(True)
+
+
+def _as_utf8(value: Column, type_: T.DataType) -> Column:
+    """Return the value with every byte that is not UTF-8 replaced: no reader of our tables could read it."""
+    if not _has_text(type_):
+        return value
+    if isinstance(type_, T.StructType):
+        fields = (_as_utf8(value[field.name], field.dataType).alias(field.name) for field in type_)
+        return F.when(value.isNotNull(), F.struct(*fields))
+    if isinstance(type_, T.ArrayType):
+        return F.transform(value, _one(_as_utf8, type_.elementType))
+    if isinstance(type_, T.MapType):
+        keys = F.transform(F.map_keys(value), _one(_as_utf8, type_.keyType))
+        return F.map_from_arrays(keys, F.transform(F.map_values(value), _one(_as_utf8, type_.valueType)))
+    return F.make_valid_utf8(value)
+
+
+def _one(check: Callable[[Column, T.DataType], Column], type_: T.DataType) -> Callable[[Column], Column]:
+    """Return the check as a function of one element of the type."""
+    return lambda element: check(element, type_)
+
+
+def _has_text(type_: T.DataType) -> bool:
+    return "string" in type_.simpleString()
+
+
+def _quoted(name: str) -> str:
+    return f"`{name.replace('`', '``')}`"
 
 
 def _below(path: Column, folder: str) -> Column:

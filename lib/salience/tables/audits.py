@@ -31,7 +31,11 @@ class Audit:
         return self.observed <= self.threshold
 
     def __str__(self) -> str:
-        return f"{self.table}: {self.rule}: {self.observed:g} (at most {self.threshold:g}) in {self.place}"
+        return f"{self.table}: {self.short()} in {self.place}"
+
+    def short(self) -> str:
+        """Return rule and amount, for who knows table and place."""
+        return f"{self.rule}: {self.observed:g} (at most {self.threshold:g})"
 
 
 def enforce(warehouse: Warehouse, audits: Sequence[Audit]) -> None:
@@ -40,6 +44,14 @@ def enforce(warehouse: Warehouse, audits: Sequence[Audit]) -> None:
     Raises:
         AuditError: at least one failed; each is listed with rule, amount and place.
     """
+    record(warehouse, audits)
+    failed = [str(audit) for audit in audits if not audit.passed]
+    if failed:
+        raise AuditError(f"nothing was published: {'; '.join(failed)}")
+
+
+def record(warehouse: Warehouse, audits: Sequence[Audit]) -> None:
+    """Record the audits in ops.audits."""
     rows = [
         {
             "run_id": warehouse.run_id,
@@ -54,9 +66,6 @@ def enforce(warehouse: Warehouse, audits: Sequence[Audit]) -> None:
         for audit in audits
     ]
     warehouse.append_rows(ops.AUDITS, rows)
-    failed = [str(audit) for audit in audits if not audit.passed]
-    if failed:
-        raise AuditError(f"nothing was published: {'; '.join(failed)}")
 
 
 def audit_snapshot(table: Table, rows: DataFrame, release_id: str) -> list[Audit]:

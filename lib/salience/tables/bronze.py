@@ -60,48 +60,90 @@ CONTENT_DETAILS = (
     Column("work_id", "string", "one work cross-posted under several content ids"),
 )
 
-CONTENTS = Table(
-    layer="bronze",
-    name="contents",
-    kind=Kind.DAY,
-    made_by="clean_interactions",
-    comment="Contents as delivered, typed and judged by the row rules",
-    columns=(
-        DELIVERY_DATE,
-        PLATFORM,
-        Column("content_id", "string", "content's id on this platform"),
-        Column("raw_creator_id", "string", "the source's id of the creator; never leaves bronze"),
-        *CONTENT_DETAILS,
-        SOURCE_FILE,
-        ROW_HASH,
-        VIOLATIONS,
-        PAYLOAD,
-    ),
-    key=(),
-    partitions=("delivery_date", "platform"),
-)
-
 USER_DETAILS = (
     Column("attributes", "map<string,string>", "what the source knows of the person, for segments"),
     Column("consent_personalised", "boolean", "false where the person refused personalisation; null for not asked"),
+    Column("consent_analysis", "boolean", "false where the person refused any analysis; null for not asked"),
 )
 
-USERS = Table(
-    layer="bronze",
-    name="users",
-    kind=Kind.DAY,
-    made_by="clean_interactions",
-    comment="People as delivered, typed and judged by the row rules",
-    columns=(
-        DELIVERY_DATE,
-        PLATFORM,
-        Column("raw_user_id", "string", "the source's id of the person; never leaves bronze"),
-        *USER_DETAILS,
-        SOURCE_FILE,
-        ROW_HASH,
-        VIOLATIONS,
-        PAYLOAD,
-    ),
-    key=(),
-    partitions=("delivery_date", "platform"),
+ACCOUNT_DETAILS = (Column("display_name", "string", "name that the account shows"),)
+
+ASSIGNMENT_DETAILS = (
+    Column("arm", "string", "arm of the experiment, as the source names it"),
+    Column("assigned_at", "timestamp", "when the unit was assigned, UTC"),
+    Column("propensity", "double", "probability of this arm for this unit, where logged"),
+)
+
+CAMPAIGN_DETAILS = (
+    Column("name", "string", "name of the campaign"),
+    Column("channel", "string", "channel that it runs on"),
+    Column("starts_at", "timestamp", "when it begins, UTC"),
+    Column("ends_at", "timestamp", "when it ends, UTC; null for not yet known"),
+    Column("budget", "decimal(18,4)", "money that may be spent, in `currency`"),
+    Column("currency", "string", "ISO 4217 code of `budget`"),
+)
+
+COST_DETAILS = (
+    Column("cost", "decimal(18,4)", "money spent on the campaign and channel on that day, in `currency`"),
+    Column("currency", "string", "ISO 4217 code of `cost`"),
+)
+
+BLOCK_DETAILS = (
+    Column("reason", "string", "why it is blocked, as the source says"),
+    Column("blocked_from", "timestamp", "from when it is blocked, UTC; null for always"),
+    Column("blocked_to", "timestamp", "until when (exclusive), UTC; null for open end"),
+)
+
+_USER = Column("raw_user_id", "string", "the source's id of the person; never leaves bronze")
+_CREATOR = Column("raw_creator_id", "string", "the source's id of the creator; never leaves bronze")
+_CONTENT = Column("content_id", "string", "content's id on this platform")
+_CAMPAIGN = Column("campaign_id", "string", "campaign's id on this platform")
+
+
+def _delivered(name: str, comment: str, *columns: Column) -> Table:
+    return Table(
+        layer="bronze",
+        name=name,
+        kind=Kind.DAY,
+        made_by="clean_interactions",
+        comment=f"{comment} as delivered, typed and judged by the row rules",
+        columns=(DELIVERY_DATE, PLATFORM, *columns, SOURCE_FILE, ROW_HASH, VIOLATIONS, PAYLOAD),
+        key=(),
+        partitions=("delivery_date", "platform"),
+    )
+
+
+CONTENTS = _delivered("contents", "Contents", _CONTENT, _CREATOR, *CONTENT_DETAILS)
+USERS = _delivered("users", "People", _USER, *USER_DETAILS)
+ACCOUNTS = _delivered("accounts", "Accounts that the team runs", _CREATOR, *ACCOUNT_DETAILS)
+ASSIGNMENTS = _delivered(
+    "assignments",
+    "Assignments to the arms of experiments",
+    Column("experiment_id", "string", "experiment's id"),
+    Column("raw_user_id", "string", "the assigned person's id; never leaves bronze; null where a content is assigned"),
+    Column("content_id", "string", "the assigned content's id; null where a person is assigned"),
+    *ASSIGNMENT_DETAILS,
+)
+CAMPAIGNS = _delivered("campaigns", "Campaigns", _CAMPAIGN, *CAMPAIGN_DETAILS)
+COSTS = _delivered(
+    "costs",
+    "What campaigns cost",
+    _CAMPAIGN,
+    Column("channel", "string", "channel that the money was spent on; null where the source does not say"),
+    Column("cost_date", "date", "day that the money was spent for"),
+    *COST_DETAILS,
+)
+IDENTIFIERS = _delivered(
+    "identifiers",
+    "What ties a person to other platforms",
+    _USER,
+    Column("kind", "string", "kind of identifier, like email_sha256 or device"),
+    Column("identifier", "string", "the identifier, hashed by the source; never leaves bronze"),
+)
+BLOCKLIST = _delivered(
+    "blocklist",
+    "Contents and creators that may not be shown",
+    Column("content_id", "string", "the blocked content's id; null for a blocked creator"),
+    Column("raw_creator_id", "string", "the blocked creator's id; never leaves bronze; null for a blocked content"),
+    *BLOCK_DETAILS,
 )

@@ -1,7 +1,16 @@
 """Silver: accepted interactions, one row per real event, and the rest with its reasons. Ids are pseudonyms."""
 
 from salience.actions import ACTIONS, CONTENTLESS_ACTIONS
-from salience.tables.bronze import CONTENT_DETAILS, EVENT_DETAILS, USER_DETAILS
+from salience.tables.bronze import (
+    ACCOUNT_DETAILS,
+    ASSIGNMENT_DETAILS,
+    BLOCK_DETAILS,
+    CAMPAIGN_DETAILS,
+    CONTENT_DETAILS,
+    COST_DETAILS,
+    EVENT_DETAILS,
+    USER_DETAILS,
+)
 from salience.tables.contract import Column, Kind, Table, required
 from salience.tables.shared import (
     CONTENT,
@@ -66,6 +75,9 @@ REJECTED_EVENTS = Table(
     may_be_empty=True,
 )
 
+DAY_REASONS = ("erased", "consent", "duplicate", "bot", "double_tap")
+"""Reasons of the day rules; where several hold, the first of them stands in `reason`."""
+
 EXCLUDED_EVENTS = Table(
     layer="silver",
     name="excluded_events",
@@ -75,41 +87,93 @@ EXCLUDED_EVENTS = Table(
     columns=(
         EVENT_DATE,
         PLATFORM,
-        required("reason", "string", "day rule: duplicate (double_tap, bot, consent, erased are reserved)"),
+        required("reason", "string", f"day rule that excludes it, the first of {', '.join(DAY_REASONS)} that does"),
+        Column("reasons", "array<string>", "every day rule that excludes it, in that order"),
         _EVENT_ID,
-        Column("winner_event_id", "string", "event that stands for this one, for duplicates"),
+        Column("event_time", "timestamp", "when it happened, UTC"),
+        Column("user_id", "string", "pseudonym of the person; null for an erased one"),
+        Column("winner_event_id", "string", "event that stands for this one, for duplicates and double taps"),
         DELIVERY_DATE,
         ROW_HASH,
     ),
     key=(),
     partitions=("event_date", "platform"),
-    checks={"known_reason": one_of("reason", ("duplicate", "double_tap", "bot", "consent", "erased"))},
+    checks={"known_reason": one_of("reason", DAY_REASONS)},
     may_be_empty=True,
 )
 
-CONTENTS = Table(
-    layer="silver",
-    name="contents",
-    kind=Kind.DIMENSION,
-    made_by="clean_interactions",
-    comment="Contents with their history",
-    columns=(PLATFORM, CONTENT, _CREATOR, *CONTENT_DETAILS, _VALID_FROM, _VALID_TO),
-    key=("platform", "content_id", "valid_from"),
-    partitions=("platform",),
-    checks={"valid_interval": "valid_to IS NULL OR valid_to > valid_from"},
+
+def _dimension(
+    name: str, comment: str, key: tuple[str, ...], columns: tuple[Column, ...], checks: dict[str, str] | None = None
+) -> Table:
+    return Table(
+        layer="silver",
+        name=name,
+        kind=Kind.DIMENSION,
+        made_by="clean_interactions",
+        comment=f"{comment} with their history",
+        columns=(PLATFORM, *columns, _VALID_FROM, _VALID_TO),
+        key=("platform", *key, "valid_from"),
+        partitions=("platform",),
+        checks={"valid_interval": "valid_to IS NULL OR valid_to > valid_from", **(checks or {})},
+        may_be_empty=True,
+    )
+
+
+_PSEUDONYMOUS_USER = {"pseudonymous_user": "length(user_id) = 64"}
+_CAMPAIGN = required("campaign_id", "string", "campaign's id on this platform")
+
+CONTENTS = _dimension("contents", "Contents", ("content_id",), (CONTENT, _CREATOR, *CONTENT_DETAILS))
+USERS = _dimension("users", "People", ("user_id",), (USER, *USER_DETAILS), _PSEUDONYMOUS_USER)
+ACCOUNTS = _dimension(
+    "accounts",
+    "Accounts that the team runs",
+    ("creator_id",),
+    (required("creator_id", "string", "pseudonym of the account"), *ACCOUNT_DETAILS),
+)
+ASSIGNMENTS = _dimension(
+    "assignments",
+    "Assignments to the arms of experiments",
+    ("experiment_id", "unit", "unit_id"),
+    (
+        required("experiment_id", "string", "experiment's id"),
+        required("unit", "string", "what was assigned: user or content"),
+        required("unit_id", "string", "pseudonym of the person, or the content's id"),
+        *ASSIGNMENT_DETAILS,
+    ),
+    {"known_unit": one_of("unit", ("user", "content"))},
+)
+CAMPAIGNS = _dimension("campaigns", "Campaigns", ("campaign_id",), (_CAMPAIGN, *CAMPAIGN_DETAILS))
+COSTS = _dimension(
+    "costs",
+    "Costs of campaigns",
+    ("campaign_id", "channel", "cost_date"),
+    (
+        _CAMPAIGN,
+        Column("channel", "string", "channel that the money was spent on; null where the source does not say"),
+        required("cost_date", "date", "day that the money was spent for"),
+        *COST_DETAILS,
+    ),
+)
+BLOCKLIST = _dimension(
+    "blocklist",
+    "Contents and creators that may not be shown",
+    ("content_id", "creator_id"),
+    (
+        Column("content_id", "string", "the blocked content; null where a creator is blocked"),
+        Column("creator_id", "string", "pseudonym of the blocked creator; null where a content is blocked"),
+        *BLOCK_DETAILS,
+    ),
+    {"one_of_both": "(content_id IS NULL) <> (creator_id IS NULL)"},
 )
 
-USERS = Table(
+ERASURES = Table(
     layer="silver",
-    name="users",
-    kind=Kind.DIMENSION,
+    name="erasures",
+    kind=Kind.LEDGER,
     made_by="clean_interactions",
-    comment="People with their history",
-    columns=(PLATFORM, USER, *USER_DETAILS, _VALID_FROM, _VALID_TO),
-    key=("platform", "user_id", "valid_from"),
-    partitions=("platform",),
-    checks={
-        "valid_interval": "valid_to IS NULL OR valid_to > valid_from",
-        "pseudonymous_user": "length(user_id) = 64",
-    },
+    comment="Pseudonyms of people who were erased and may not come back",
+    columns=(PLATFORM, USER, required("erased_at", "timestamp", "when the erasure was recorded, UTC")),
+    key=("platform", "user_id"),
+    may_be_empty=True,
 )

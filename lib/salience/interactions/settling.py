@@ -1,0 +1,241 @@
+"""Settles event days: a day's events of every delivery are judged beside one another, and silver is replaced.
+
+Two runs may do so at once. None puts an older reading of bronze over a newer one: before silver is written, and
+after, what was read is compared with what is there now, and the days are settled again where it moved.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import reduce
+from math import ceil
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from salience.errors import ConflictError
+from salience.interactions.day_rules import is_accepted, is_late_in_day, judge_days, looked_at
+from salience.interactions.dimensions import RAW_IDS
+from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
+from salience.interactions.rules import DAY_RULES
+from salience.settings import CleanSettings
+from salience.tables import bronze, silver
+from salience.tables.contract import Table
+from salience.tables.warehouse import CONFLICTS, Commit, PartitionValue, Warehouse, is_in
+
+Note = Callable[[Table, Commit], None]
+Where = Mapping[str, Sequence[PartitionValue]]
+Verdicts = Mapping[date, Mapping[str, int]]
+"""Delivery day -> excluded, accepted, reused ids, and events by day rule."""
+_DAY = timedelta(days=1)
+_HISTORY = 200
+"""Commits of bronze that are looked at for deliveries which were taken but never settled."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Event days judged by one reading of bronze."""
+
+    bronze_version: int
+    users_version: int
+    deliveries: tuple[date, ...]
+    """Days of the deliveries that are settled."""
+    event_days: tuple[date, ...]
+    rejected: DataFrame
+    """Bronze rows of the deliveries that break row rules."""
+    events: DataFrame
+    """Events of the event days, with their verdicts; kept by the session."""
+
+
+class EventDays:
+    """Settles one platform's event days."""
+
+    def __init__(self, warehouse: Warehouse, key: PseudonymKey, settings: CleanSettings, note: Note) -> None:
+        self.warehouse = warehouse
+        self.key = key
+        self.settings = settings
+        self.note = note
+        self.platform = key.platform
+
+    @contextmanager
+    def judge(self, deliveries: Sequence[date], staged: DataFrame | None = None) -> Iterator[Judged]:
+        """Judge the event days that deliveries touch, and those of deliveries that a dead run did not settle.
+
+        Args:
+            deliveries: their days.
+            staged: rows that stand for what bronze holds of these deliveries; none to judge what it holds.
+        """
+        # The versions first: whatever comes between is seen as newer than what is read.
+        versions = self._newest(bronze.EVENTS), self._newest(silver.USERS)
+        pending = [day for day in self.unsettled() if day not in deliveries]
+        settled = sorted({*deliveries, *pending})
+        rows = self._bronze(deliveries, staged)
+        delivered = rows.where(is_in("delivery_date", settled))
+        passing = rows.where(F.size("violations") == 0)
+        withdrawn = self._withdrawn()
+        touched = self._dirty_days(delivered, settled, withdrawn)
+        events = self._in_reach(passing, touched).where(looked_at("event_date", touched, self.settings))
+        named = with_pseudonyms(self.warehouse.spark, events.drop("violations", "payload"), self.key, RAW_IDS)
+        judged = judge_days(named, withdrawn, self._erased(), touched, self.settings).persist()
+        try:
+            yield Judged(*versions, tuple(settled), tuple(touched), delivered.where(F.size("violations") > 0), judged)
+        finally:
+            judged.unpersist()
+
+    def count(self, judged: Judged, deliveries: Sequence[date]) -> dict[date, dict[str, int]]:
+        """Return the verdicts on the events of some deliveries."""
+        by_rule = [F.count_if(F.col("reason") == rule.name).alias(rule.name) for rule in DAY_RULES]
+        of_deliveries = judged.events.where(is_in("delivery_date", deliveries))
+        found = of_deliveries.groupBy("delivery_date").agg(
+            F.count_if(~is_accepted()).alias("excluded"),
+            F.count_if(is_accepted()).alias("accepted"),
+            F.count_if("is_reused").alias("reused"),
+            *by_rule,
+        )
+        counted = {row["delivery_date"]: row.asDict() for row in found.collect()}
+        nothing = dict.fromkeys(("excluded", "accepted", "reused", *(rule.name for rule in DAY_RULES)), 0)
+        return {day: {name: counted.get(day, nothing)[name] for name in nothing} for day in deliveries}
+
+    def write(self, judged: Judged, own: int | None = None) -> bool:
+        """Replace in silver what was judged; return whether it was, from first to last, the newest reading of bronze.
+
+        Args:
+            judged: what to write.
+            own: version of bronze that the judged rows themselves made.
+        """
+        if self._has_moved(judged, own):
+            return False
+        of_deliveries: Where = {"platform": [self.platform], "delivery_date": list(judged.deliveries)}
+        of_days: Where = {"platform": [self.platform], "event_date": list(judged.event_days)}
+        about = {
+            "platform": self.platform,
+            "event_days": [day.isoformat() for day in judged.event_days],
+            "bronze": max(judged.bronze_version, own or 0),
+        }
+        rejected = judged.rejected.withColumnRenamed("violations", "reasons")
+        excluded = judged.events.where(~is_accepted())
+        erased = F.col("reason") == "erased"
+        excluded = excluded.withColumn("user_id", F.when(~erased, F.col("user_id")))
+        frames: list[tuple[Table, DataFrame, Where]] = [
+            (silver.REJECTED_EVENTS, rejected, of_deliveries),
+            (silver.EXCLUDED_EVENTS, excluded, of_days),
+            # The last: its commit says that the reading was settled.
+            (silver.INTERACTIONS, judged.events.where(is_accepted()), of_days),
+        ]
+        try:
+            for table, frame, where in frames:
+                if all(where.values()):
+                    columns = frame.select(*(column.name for column in table.columns))
+                    self.note(table, self.warehouse.replace(table, columns, where, about))
+        except CONFLICTS:
+            return False
+        return not self._has_moved(judged, own)
+
+    def settle(self, deliveries: Sequence[date]) -> None:
+        """Settle what deliveries in bronze touch, as often as other runs change it meanwhile.
+
+        Raises:
+            ConflictError: they kept changing it.
+        """
+        for _ in range(self.settings.attempts):
+            with self.judge(deliveries) as judged:
+                if self.write(judged):
+                    return
+        raise ConflictError(
+            f"{self.platform}: other runs kept changing the days of deliveries {deliveries[0]} to {deliveries[-1]}; "
+            "clean them again"
+        )
+
+    def _has_moved(self, judged: Judged, own: int | None) -> bool:
+        """Return whether what was read has changed since: other deliveries, or what is known of people."""
+        deliveries = [version for version, _ in self._commits(bronze.EVENTS, judged.bronze_version) if version != own]
+        return bool(deliveries or self._commits(silver.USERS, judged.users_version))
+
+    def _commits(self, table: Table, since: int = -1) -> list[tuple[int, dict[str, Any]]]:
+        """Return version and note of the platform's newest commits to a table, newest first."""
+        if not self.warehouse.exists(table):
+            return []
+        notes = self.warehouse.notes(table, _HISTORY)
+        return [(n, note) for n, note, _ in notes if n > since and note.get("platform") == self.platform]
+
+    def _newest(self, table: Table) -> int:
+        return self.warehouse.version(table) if self.warehouse.exists(table) else -1
+
+    def unsettled(self) -> set[date]:
+        """Return the days of deliveries that bronze holds newer than the newest reading that was settled."""
+        settled = max((note.get("bronze", -1) for _, note in self._commits(silver.INTERACTIONS)), default=-1)
+        taken = self._commits(bronze.EVENTS, since=settled)
+        return {date.fromisoformat(day) for _, note in taken for day in note.get("delivery_days", [])}
+
+    def _bronze(self, deliveries: Sequence[date], staged: DataFrame | None) -> DataFrame:
+        if not self.warehouse.exists(bronze.EVENTS):
+            assert staged is not None, "nothing was ever taken"
+            return staged
+        stored = self.warehouse.read(bronze.EVENTS).where(F.col("platform") == self.platform)
+        if staged is None:
+            return stored
+        return stored.where(~is_in("delivery_date", deliveries)).unionByName(staged)
+
+    def _dirty_days(self, delivered: DataFrame, deliveries: Sequence[date], withdrawn: DataFrame | None) -> list[date]:
+        """Return the event days whose verdicts may change.
+
+        They are those of the deliveries' rows; those that silver holds rows of theirs on, which a corrected one may no
+        longer have; the day after an event that is so late that it bears on the next; and those of events whose
+        person's consent is known otherwise now.
+        """
+        bears_on_next = F.col("event_time").isNull() | is_late_in_day(self.settings)
+        frames = [delivered.where((F.size("violations") == 0) & F.col("event_date").isNotNull())]
+        for table in (silver.INTERACTIONS, silver.EXCLUDED_EVENTS):
+            if self.warehouse.exists(table):
+                rows = self.warehouse.read(table).where(F.col("platform") == self.platform)
+                frames.append(rows.where(is_in("delivery_date", deliveries)))
+                frames.append(_judged_otherwise(rows, table, withdrawn))
+        days = [frame.select("event_date", bears_on_next.alias("late")) for frame in frames]
+        found = reduce(DataFrame.union, days).distinct().collect()
+        dirty = {row["event_date"] for row in found} | {row["event_date"] + _DAY for row in found if row["late"]}
+        return sorted(dirty)
+
+    def _in_reach(self, passing: DataFrame, touched: Sequence[date]) -> DataFrame:
+        """Return the rows of every delivery that can hold events of the days, and of those that silver has some of."""
+        if not touched:
+            return passing.limit(0)
+        ahead = 2 + ceil(self.settings.future_tolerance_minutes / (24 * 60))
+        first = min(touched) - timedelta(days=ahead)
+        last = max(touched) + timedelta(days=self.settings.max_lateness_days)
+        # Deliveries that were taken under a longer max_lateness_days count too.
+        for table in (silver.INTERACTIONS, silver.EXCLUDED_EVENTS):
+            if self.warehouse.exists(table):
+                rows = self.warehouse.read(table).where(F.col("platform") == self.platform)
+                span = rows.where(is_in("event_date", touched)).agg(F.min("delivery_date"), F.max("delivery_date"))
+                (oldest, newest), *_ = span.collect()
+                first, last = min(first, oldest or first), max(last, newest or last)
+        return passing.where(F.col("delivery_date").between(F.lit(first), F.lit(last)))
+
+    def _withdrawn(self) -> DataFrame | None:
+        if not self.warehouse.exists(silver.USERS):
+            return None
+        users = self.warehouse.read(silver.USERS)
+        refusing = users.where((F.col("platform") == self.platform) & ~F.col("consent_analysis"))
+        return None if refusing.isEmpty() else refusing.select("user_id", "valid_from", "valid_to")
+
+    def _erased(self) -> DataFrame | None:
+        if not self.warehouse.exists(silver.ERASURES):
+            return None
+        return self.warehouse.read(silver.ERASURES).where(F.col("platform") == self.platform).select("user_id")
+
+
+def _judged_otherwise(rows: DataFrame, table: Table, withdrawn: DataFrame | None) -> DataFrame:
+    """Return the rows of silver whose verdict contradicts what is known of their person's consent."""
+    excluded = table is silver.EXCLUDED_EVENTS
+    judged = rows.where("reason = 'consent'") if excluded else rows
+    if withdrawn is None:
+        return judged if excluded else judged.limit(0)
+    in_time = (F.col("event_time") >= F.col("valid_from")) & (
+        F.col("valid_to").isNull() | (F.col("event_time") < F.col("valid_to"))
+    )
+    spans = withdrawn.withColumnRenamed("user_id", "__who")
+    return judged.join(
+        spans, on=(F.col("user_id") == F.col("__who")) & in_time, how="left_anti" if excluded else "left_semi"
+    )

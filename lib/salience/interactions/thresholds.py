@@ -1,0 +1,40 @@
+"""Thresholds past which a delivery is too odd to be taken: the share of each reason, and its volume."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from salience.settings import ThresholdSettings
+from salience.tables.audits import Audit
+
+
+def audit_shares(
+    table: str, place: str, emitted: int, by_reason: Mapping[str, int], settings: ThresholdSettings
+) -> list[Audit]:
+    """Return an audit for each reason that a delivery has rows of: their share of all emitted rows."""
+    if emitted < settings.min_rows:
+        return []
+    return [
+        Audit(
+            table,
+            f"share of {reason} of emitted rows",
+            place,
+            rows / emitted,
+            settings.max_shares.get(reason, settings.max_shares["default"]),
+        )
+        for reason, rows in sorted(by_reason.items())
+        if rows
+    ]
+
+
+def audit_volume(table: str, place: str, rows: int, past: Sequence[int], settings: ThresholdSettings) -> list[Audit]:
+    """Return the audits of a delivery's rows against the same weekday's median, if there is enough of a past."""
+    if len(past) < settings.volume.min_past:
+        return []
+    expected = median(past)
+    if max(rows, expected) < settings.min_rows or not expected:
+        return []
+    ratio = rows / expected
+    return [
+        Audit(table, "rows over the same weekday's median", place, ratio, settings.volume.max_ratio),
+        Audit(table, "1 - rows over the same weekday's median", place, 1 - ratio, 1 - settings.volume.min_ratio),
+    ]

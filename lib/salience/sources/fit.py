@@ -1,0 +1,131 @@
+"""Whether a mapping fits our tables, and whether a log fits its mapping."""
+
+from pyspark.errors import AnalysisException, ParseException, PySparkException
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from salience.errors import SettingsError
+from salience.sources.expressions import columns_used, find_unfit
+from salience.sources.mapping import (
+    BRONZE_TABLES,
+    Dataset,
+    DatasetMapping,
+    InteractionsMapping,
+    SourceMapping,
+    needed_columns,
+)
+
+
+def require_fitting(spark: SparkSession, mapping: SourceMapping) -> None:
+    """Check a mapping's types, expressions and defaults against one another and against our tables.
+
+    Raises:
+        SettingsError: one does not fit; the message names the file and the key.
+    """
+    for dataset, part in mapping.datasets.items():
+        where = f"conf/sources/{mapping.platform}.yaml {dataset}"
+        for name, type_ in part.raw.items():
+            try:
+                T.DataType.fromDDL(type_)
+            except PySparkException:
+                raise SettingsError(
+                    f"{where}.raw.{name}: {type_!r} is no Spark SQL type; types are like string or bigint"
+                ) from None
+        for key, (text, wanted) in _expressions(dataset, part).items():
+            if problem := _unfit_expression(spark, part, text, wanted):
+                raise SettingsError(f"{where}.{key}: {problem}")
+        types = {column.name: column.type for column in BRONZE_TABLES[dataset].columns}
+        for name, default in part.defaults.items():
+            if spark.range(1).select(F.lit(default).try_cast(types[name])).head() == (None,):
+                raise SettingsError(f"{where}.defaults.{name}: {default!r} is no {types[name]}")
+
+
+def raw_schema(part: DatasetMapping) -> T.StructType:
+    """Return the schema that the log is read with: the mapping's raw columns, all nullable."""
+    return T.StructType([T.StructField(name, T.DataType.fromDDL(type_)) for name, type_ in part.raw.items()])
+
+
+def required_columns(spark: SparkSession, dataset: Dataset, part: DatasetMapping) -> frozenset[str]:
+    """Return the raw columns that every file must have: those named, and those of the ids, the action and the time."""
+    texts = [part.columns[name] for name in needed_columns(dataset, part)]
+    if isinstance(part, InteractionsMapping):
+        texts.append(part.event_time.source)
+        texts += [part.action.source] if part.action else []
+        texts += [emitted.when for emitted in part.emit.values() if emitted.when]
+    used = frozenset().union(*(columns_used(spark, text) for text in texts)) | set(part.required)
+    folded = {name.casefold() for name in used}
+    return frozenset(name for name in part.raw if name.casefold() in folded)
+
+
+def misfit(declared: T.StructType, found: T.StructType, required: frozenset[str]) -> str | None:
+    """Return what keeps a file from being read by the mapping: columns that are missing or of another type."""
+    by_name = {field.name.casefold(): field.dataType for field in found}
+    problems = []
+    for field in declared:
+        there = by_name.get(field.name.casefold())
+        if there is None:
+            if field.name in required:
+                problems.append(f"column {field.name} is not in it, which has {', '.join(found.names)}")
+        elif not _reads_as(field.dataType, there):
+            problems.append(f"column {field.name} is {there.simpleString()} instead of {field.dataType.simpleString()}")
+    return "; ".join(problems) or None
+
+
+def added_columns(declared: T.StructType, found: T.StructType) -> tuple[str, ...]:
+    """Return the columns of a file, also those inside of structs, that the mapping does not know."""
+    by_name = {field.name.casefold(): field.dataType for field in declared}
+    added: list[str] = []
+    for field in found:
+        known = by_name.get(field.name.casefold())
+        if known is None:
+            added.append(field.name)
+        elif isinstance(known, T.StructType) and isinstance(field.dataType, T.StructType):
+            added += [f"{field.name}.{name}" for name in added_columns(known, field.dataType)]
+    return tuple(added)
+
+
+def _reads_as(declared: T.DataType, found: T.DataType) -> bool:
+    """Return whether Spark reads the found type as the declared one: the same, but for fields more or fewer."""
+    if isinstance(declared, T.StructType) and isinstance(found, T.StructType):
+        by_name = {field.name.casefold(): field.dataType for field in found}
+        known = [(field.dataType, by_name.get(field.name.casefold())) for field in declared]
+        pairs = [(one, other) for one, other in known if other is not None]
+        return bool(pairs) and all(_reads_as(one, other) for one, other in pairs)
+    if isinstance(declared, T.ArrayType) and isinstance(found, T.ArrayType):
+        return _reads_as(declared.elementType, found.elementType)
+    if isinstance(declared, T.MapType) and isinstance(found, T.MapType):
+        return _reads_as(declared.keyType, found.keyType) and _reads_as(declared.valueType, found.valueType)
+    return declared.simpleString() == found.simpleString()
+
+
+def _expressions(dataset: Dataset, part: DatasetMapping) -> dict[str, tuple[str, str]]:
+    """Return key in the mapping -> (expression, the type that its value must be castable to)."""
+    types = {column.name: column.type for column in BRONZE_TABLES[dataset].columns}
+    texts = {f"columns.{name}": (text, types[name]) for name, text in part.columns.items()}
+    if isinstance(part, InteractionsMapping):
+        as_time = {"iso8601": "timestamp", "text": "string"}.get(part.event_time.unit, "decimal(38,6)")
+        texts["event_time.from"] = (part.event_time.source, as_time)
+        if part.action:
+            texts["action.from"] = (part.action.source, "string")
+        for name, emitted in part.emit.items():
+            if emitted.when:
+                texts[f"emit.{name}.when"] = (emitted.when, "boolean")
+            for column, text in emitted.columns.items():
+                texts[f"emit.{name}.columns.{column}"] = (text, types[column])
+    return texts
+
+
+def _unfit_expression(spark: SparkSession, part: DatasetMapping, text: str, wanted: str) -> str | None:
+    if problem := find_unfit(spark, text):
+        return problem
+    known = {name.casefold() for name in part.raw}
+    for name in sorted(columns_used(spark, text)):
+        if name.casefold() not in known:
+            return f"{text!r} uses the column {name}, which is not in `raw`: {', '.join(part.raw)}"
+    try:
+        # Analysing it is the check.
+        spark.createDataFrame([], raw_schema(part)).select(F.expr(text).try_cast(wanted)).schema  # noqa: B018
+    except (AnalysisException, ParseException) as error:
+        return f"{text!r}: {str(error).splitlines()[0]}"
+    return None

@@ -1,0 +1,78 @@
+"""Names of delivery folders: a pattern says how a day, and an hour, is written."""
+
+import re
+from datetime import date
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+_DIGITS = {"%Y": r"(?P<year>\d{4})", "%m": r"(?P<month>\d{2})", "%d": r"(?P<day>\d{2})", "%H": r"(?P<hour>\d{2})"}
+
+
+class FolderPattern:
+    """Folder names of a delivery, like `dt=%Y-%m-%d`, `ds=%Y%m%d` or `year=%Y/month=%m/day=%d/hour=%H`.
+
+    The folders down to the one with the day are the delivery's; one below it, with %H, holds an hour of it. A plain
+    name like `dt` stands for `dt=%Y-%m-%d`.
+
+    Raises:
+        ValueError: the pattern does not name year, month and day once each, or has anything but letters, digits,
+            `_ . = -` and `/` beside them.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        whole = text if "%" in text else f"{text}=%Y-%m-%d"
+        if not re.fullmatch(r"(?:[A-Za-z0-9_.=-]|%[YmdH]|/(?!/|$))+", whole) or whole.startswith("/"):
+            raise ValueError("write it like dt=%Y-%m-%d, ds=%Y%m%d or dt=%Y-%m-%d/hour=%H")
+        parts = whole.split("/")
+        last = next((n for n, part in enumerate(parts) if "%d" in part), 0) + 1
+        self.of_day, below = parts[:last], parts[last:]
+        hourly = ["%H" in part for part in below]
+        if any(whole.count(code) != 1 for code in ("%Y", "%m", "%d")) or "%H" in "".join(self.of_day) or below[1:]:
+            raise ValueError("it must name %Y, %m and %d once each, then at most one folder with %H")
+        if not all(f in "".join(self.of_day) for f in ("%Y", "%m")) or hourly == [False]:
+            raise ValueError("it must name %Y, %m and %d once each, then at most one folder with %H")
+        self.of_hour = below[0] if below else None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let pydantic read a pattern from its text."""
+        from_text = core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
+        return core_schema.json_or_python_schema(
+            from_text,
+            core_schema.union_schema([core_schema.is_instance_schema(cls), from_text]),
+            serialization=core_schema.plain_serializer_function_ser_schema(str),
+        )
+
+    def __str__(self) -> str:
+        return self.text
+
+    def folder(self, day: date) -> str:
+        """Return the day's folder below the dataset's."""
+        return day.strftime("/".join(self.of_day))
+
+    def day_in(self, folder: str) -> date | None:
+        """Return the day that a folder below the dataset's stands for; None if it is no delivery's."""
+        found = re.fullmatch(_regex("/".join(self.of_day)), folder)
+        try:
+            return date(int(found["year"]), int(found["month"]), int(found["day"])) if found else None
+        except ValueError:
+            return None
+
+    def is_hour(self, folder: str) -> bool:
+        """Return whether a folder below a delivery's is an hour of it."""
+        found = re.fullmatch(_regex(self.of_hour), folder) if self.of_hour else None
+        return found is not None and int(found["hour"]) < 24
+
+    def day_regex(self) -> tuple[str, list[int]]:
+        """Return a regular expression for the day's folder in a path, and the groups that hold year, month and day."""
+        plain = re.sub(r"\?P<\w+>", "", _regex("/".join(self.of_day)))
+        order = sorted(("%Y", "%m", "%d"), key="/".join(self.of_day).index)
+        return plain, [order.index(code) + 1 for code in ("%Y", "%m", "%d")]
+
+
+def _regex(pattern: str) -> str:
+    pieces = re.split(r"(%[YmdH])", pattern)
+    return "".join(_DIGITS.get(piece) or re.escape(piece) for piece in pieces)
