@@ -21,7 +21,7 @@ from salience.sources.mapping import BRONZE_TABLES, Dataset, SourceMapping
 from salience.tables import ops, silver
 from salience.tables.audits import Audit, enforce, record
 from salience.tables.contract import Table
-from salience.tables.warehouse import CONFLICTS, Commit, Warehouse
+from salience.tables.warehouse import CONFLICTS, Commit, Warehouse, is_in
 
 Note = Callable[[Table, Commit], None]
 Say = Callable[[str], None]
@@ -97,6 +97,8 @@ def _clean_once(
     mapping, platform = source.mapping, source.mapping.platform
     say(f"taking {platform}/{dataset} into bronze")
     found = find_deliveries(warehouse.spark, source.logs, mapping, dataset, days)
+    if dataset != "interactions" and not any(delivery.state == "taken" for delivery in found):
+        return found, {}
     found = _hold(warehouse, found, _volumes(warehouse, found, settings))
     with staged(warehouse.spark, mapping, dataset, source.key, found, settings) as whole:
         shares = {d.day: _shares(d, whole.counts[d.day], ROW_RULES[dataset], settings) for d in whole.deliveries}
@@ -188,8 +190,8 @@ def _volumes(warehouse: Warehouse, deliveries: Sequence[Delivery], settings: Cle
     good = [delivery for delivery in deliveries if delivery.state == "taken"]
     if not good:
         return {}
-    past = _past_rows(warehouse, good) | {delivery.day: delivery.rows or 0 for delivery in good}
     weeks = settings.thresholds.volume.weeks
+    past = _past_rows(warehouse, good, weeks) | {delivery.day: delivery.rows or 0 for delivery in good}
     audits = {}
     for delivery in good:
         table, place = str(BRONZE_TABLES[delivery.dataset]), str(delivery)
@@ -202,16 +204,16 @@ def _volumes(warehouse: Warehouse, deliveries: Sequence[Delivery], settings: Cle
     return audits
 
 
-def _past_rows(warehouse: Warehouse, deliveries: Sequence[Delivery]) -> dict[date, int]:
-    """Return the rows of a dataset's deliveries that were taken before, by day."""
+def _past_rows(warehouse: Warehouse, deliveries: Sequence[Delivery], weeks: int) -> dict[date, int]:
+    """Return the rows of a dataset's deliveries on the same weekdays of some weeks before, as they were last taken."""
     if not warehouse.exists(ops.DELIVERIES):
         return {}
-    weekdays = {delivery.day.isoweekday() % 7 + 1 for delivery in deliveries}
+    days = {delivery.day - timedelta(weeks=n) for delivery in deliveries for n in range(1, weeks + 1)}
     of_dataset = (F.col("platform") == deliveries[0].platform) & (F.col("dataset") == deliveries[0].dataset)
     taken = warehouse.read(ops.DELIVERIES).where(of_dataset & (F.col("state") == "taken"))
-    same = taken.where(F.dayofweek("delivery_date").isin(*weekdays))
-    newest = same.groupBy("delivery_date").agg(F.max_by(F.coalesce("rows", "emitted"), "seen_at").alias("rows"))
-    return {row["delivery_date"]: row["rows"] for row in newest.collect()}
+    same = taken.where(is_in("delivery_date", sorted(days)))
+    known = same.select("delivery_date", F.coalesce("rows", "emitted").alias("rows"), "seen_at").collect()
+    return {row["delivery_date"]: row["rows"] for row in sorted(known, key=lambda row: row["seen_at"])}
 
 
 def _audit_events(deliveries: Sequence[Delivery], counts: ByDay) -> list[Audit]:

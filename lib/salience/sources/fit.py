@@ -1,7 +1,7 @@
 """Whether a mapping fits our tables, and whether a log fits its mapping."""
 
 from pyspark.errors import AnalysisException, ParseException, PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -32,8 +32,9 @@ def require_fitting(spark: SparkSession, mapping: SourceMapping) -> None:
                 raise SettingsError(
                     f"{where}.raw.{name}: {type_!r} is no Spark SQL type; types are like string or bigint"
                 ) from None
+        empty = spark.createDataFrame([], raw_schema(part))
         for key, (text, wanted) in _expressions(dataset, part).items():
-            if problem := _unfit_expression(spark, part, text, wanted):
+            if problem := _unfit_expression(empty, text, wanted):
                 raise SettingsError(f"{where}.{key}: {problem}")
         types = {column.name: column.type for column in BRONZE_TABLES[dataset].columns}
         for name, default in part.defaults.items():
@@ -116,16 +117,16 @@ def _expressions(dataset: Dataset, part: DatasetMapping) -> dict[str, tuple[str,
     return texts
 
 
-def _unfit_expression(spark: SparkSession, part: DatasetMapping, text: str, wanted: str) -> str | None:
-    if problem := find_unfit(spark, text):
+def _unfit_expression(empty: DataFrame, text: str, wanted: str) -> str | None:
+    if problem := find_unfit(empty.sparkSession, text):
         return problem
-    known = {name.casefold() for name in part.raw}
-    for name in sorted(columns_used(spark, text)):
+    known = {name.casefold() for name in empty.columns}
+    for name in sorted(columns_used(empty.sparkSession, text)):
         if name.casefold() not in known:
-            return f"{text!r} uses the column {name}, which is not in `raw`: {', '.join(part.raw)}"
+            return f"{text!r} uses the column {name}, which is not in `raw`: {', '.join(empty.columns)}"
     try:
         # Analysing it is the check.
-        spark.createDataFrame([], raw_schema(part)).select(F.expr(text).try_cast(wanted)).schema  # noqa: B018
+        empty.select(F.expr(text).try_cast(wanted)).schema  # noqa: B018
     except (AnalysisException, ParseException) as error:
         return f"{text!r}: {str(error).splitlines()[0]}"
     return None
