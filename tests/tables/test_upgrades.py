@@ -8,7 +8,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
 import upgrade_warehouse
-from salience.errors import ConflictError, ContractError, InputError
+from salience.errors import ConflictError, InputError
 from salience.job import run_job
 from salience.tables import ops, silver, upgrades
 from salience.tables.contract import Column, Kind, Table, required
@@ -84,9 +84,9 @@ def test_an_older_table_is_refused_on_read_and_on_write_with_what_to_do(old):
         "shares is missing; n may not be null yet; check few is another; check shared is missing; "
         "check token is missing; check old_rule is not in the contract$"
     )
-    with pytest.raises(ContractError, match=line):
+    with pytest.raises(InputError, match=line):
         later(old).read(NEW)
-    with pytest.raises(ContractError, match=line):
+    with pytest.raises(InputError, match=line):
         write(later(old), NEW, *BOTH)
     assert old.version(OLD) == 1
 

@@ -79,7 +79,7 @@ def test_a_missing_table_says_which_job_makes_it(warehouse):
 def test_a_stored_table_of_another_schema_is_refused(spark, warehouse):
     warehouse.replace(DAILY, rows(spark, (MONDAY, "a", 1)), {"platform": ["a"], "event_date": [MONDAY]})
     newer = replace(DAILY, columns=(*DAILY.columns, Column("extra", "int", "new")))
-    with pytest.raises(ContractError, match="extra is missing"):
+    with pytest.raises(InputError, match="extra is missing"):
         Warehouse(spark, warehouse.root).read(newer)
 
 

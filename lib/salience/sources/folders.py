@@ -18,13 +18,13 @@ class FolderPattern:
 
     Raises:
         ValueError: the pattern does not name year, month and day once each, or has anything but letters, digits,
-            `_ . = -` and `/` beside them.
+            `_ . = -` and `/` beside them, or a folder that does not begin with a letter, a digit or one of them.
     """
 
     def __init__(self, text: str) -> None:
         self.text = text
         whole = text if "%" in text else f"{text}=%Y-%m-%d"
-        if not re.fullmatch(r"(?:[A-Za-z0-9_.=-]|%[YmdH]|/(?!/|$))+", whole) or whole.startswith("/"):
+        if not re.fullmatch(r"(?:(?:^|/)(?:[A-Za-z0-9]|%[YmdH])(?:[A-Za-z0-9_.=-]|%[YmdH])*)+", whole):
             raise ValueError("write it like dt=%Y-%m-%d, ds=%Y%m%d or dt=%Y-%m-%d/hour=%H")
         parts = whole.split("/")
         last = next((n for n, part in enumerate(parts) if "%d" in part), 0) + 1
@@ -32,19 +32,19 @@ class FolderPattern:
         hourly = ["%H" in part for part in below]
         if any(whole.count(code) != 1 for code in ("%Y", "%m", "%d")) or "%H" in "".join(self.of_day) or below[1:]:
             raise ValueError("it must name %Y, %m and %d once each, then at most one folder with %H")
-        if not all(f in "".join(self.of_day) for f in ("%Y", "%m")) or hourly == [False]:
+        if not all(f in "".join(self.of_day) for f in ("%Y", "%m")) or hourly == [False] or whole.count("%H") > 1:
             raise ValueError("it must name %Y, %m and %d once each, then at most one folder with %H")
         self.of_hour = below[0] if below else None
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Let pydantic read a pattern from its text."""
-        from_text = core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
-        return core_schema.json_or_python_schema(
-            from_text,
-            core_schema.union_schema([core_schema.is_instance_schema(cls), from_text]),
-            serialization=core_schema.plain_serializer_function_ser_schema(str),
-        )
+
+        def read(value: object) -> FolderPattern:
+            return value if isinstance(value, cls) else cls(str(value))
+
+        written = core_schema.plain_serializer_function_ser_schema(str)
+        return core_schema.no_info_plain_validator_function(read, serialization=written)
 
     def __str__(self) -> str:
         return self.text

@@ -75,8 +75,7 @@ class Warehouse:
         """Return the whole table, columns in contract order.
 
         Raises:
-            InputError: the table does not exist yet.
-            ContractError: it exists with another schema or other checks.
+            InputError: the table does not exist yet, or with another schema or other checks.
         """
         if not self.exists(table):
             raise InputError(f"{table}: no such table in {self.root}; run jobs/{table.made_by}.py first")
@@ -175,7 +174,7 @@ class Warehouse:
         found = [d.text for d in differences(table, self.stored(table)) if not d.is_comment]
         if found:
             what = "the stored table differs from the contract"
-            raise ContractError(f"{table}: {what} (run jobs/upgrade_warehouse.py): {'; '.join(found)}")
+            raise InputError(f"{table}: {what} (run jobs/upgrade_warehouse.py): {'; '.join(found)}")
         self._checked.add(str(table))
 
     def _write(
