@@ -1,11 +1,18 @@
 """Small raw logs for tests, written by pyarrow as a platform would deliver them."""
 
+import os
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from salience.sources.fit import raw_schema
+from salience.sources.mapping import Dataset, SourceMapping
 
 FEED_EVENT = {
     "log_id": "e1",
@@ -40,4 +47,25 @@ def deliver(logs: Path, day: str, rows: Sequence[dict[str, Any]], *, complete: b
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), folder / "part-0.parquet")
     if complete:
         (folder / "_SUCCESS").touch()
+    return folder
+
+
+def deliver_as_mapped(
+    logs: Path, mapping: SourceMapping, dataset: Dataset, day: str, rows: Sequence[dict[str, Any]], hour: str = ""
+) -> Path:
+    """Write rows with the types that the mapping declares into its folder of the day, complete; return the folder.
+
+    Where deliveries settle, the file is a day old.
+    """
+    folder = logs / mapping.platform / dataset / mapping.partition.folder(date.fromisoformat(day))
+    (folder / hour).mkdir(parents=True, exist_ok=True)
+    file = folder / hour / "part-0.parquet"
+    schema = to_arrow_schema(raw_schema(mapping.datasets[dataset]), timezone="UTC")
+    unknown = {name for row in rows for name in row} - set(schema.names)
+    assert not unknown, f"{dataset} has no {unknown}"
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), file)
+    if mapping.complete.marker:
+        (folder / mapping.complete.marker).touch()
+    else:
+        os.utime(file, (time() - 86_400,) * 2)
     return folder

@@ -16,7 +16,7 @@ from salience.job import run_job
 pytestmark = pytest.mark.integration
 
 PROJECT = Path(__file__).parent.parent.parent
-WITHOUT_INTERVAL = {"publish_release", "query_tables", "rollback_release", "upgrade_warehouse"}
+WITHOUT_INTERVAL = {"explain_event", "publish_release", "query_tables", "rollback_release", "upgrade_warehouse"}
 WITH_INTERVAL = sorted({file.stem for file in (PROJECT / "jobs").glob("*.py")} - WITHOUT_INTERVAL)
 DAY = ("--date", "2026-11-02")
 
@@ -143,6 +143,6 @@ def test_a_process_that_refuses_a_delivery_says_so_without_a_stack_trace(tmp_pat
     assert code == 2
     last = error.splitlines()[-1]
     assert last.startswith("clean_interactions: refused 1 of 1 deliveries (0 taken): feed/interactions/dt=2026-11-02: ")
-    assert "column `post_id` is not in the log" in last
+    assert "part-0.parquet: column post_id is not in it" in last
     for noise in ("Traceback", "Py4JJavaError", "AnalysisException", "\tat "):
         assert noise not in error, error

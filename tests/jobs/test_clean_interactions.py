@@ -202,3 +202,73 @@ def test_a_new_version_of_a_content_ends_the_one_before(logs, clean, warehouse):
         (["a", "b"], "2026-11-02", "2026-11-04"),
         (["c"], "2026-11-04", "None"),
     ]
+
+
+def day_of(day, rows, **changes):
+    """Return rows of as many people on a day, a minute apart."""
+    return [
+        feed_event(log_id=f"{day}-{n}", uid=f"u{n}", ts=f"{day}T{n // 60:02}:{n % 60:02}:00Z", **changes)
+        for n in range(rows)
+    ]
+
+
+STRICT = ("--set", "clean.thresholds.min_rows=10")
+
+
+def test_a_delivery_past_a_reasons_threshold_is_held_and_the_others_are_taken(logs, clean, warehouse, capsys):
+    deliver(logs, "2026-11-02", day_of("2026-11-02", 20))
+    deliver(logs, "2026-11-03", [*day_of("2026-11-03", 15), *day_of("2026-11-04", 5, act="dance")])
+    twice = day_of("2026-11-04", 20)
+    deliver(logs, "2026-11-04", [*twice, *twice, *twice])
+    assert clean("2026-11-02", "2026-11-04", *STRICT) == 3
+    error = capsys.readouterr().err
+    assert "held 2 of 3 deliveries (1 taken)" in error and "clean.thresholds" in error
+    assert "dt=2026-11-03: share of unknown_action of emitted rows: 0.25 (at most 0.2)" in error
+    assert "dt=2026-11-04: share of duplicate of emitted rows: 0.666667 (at most 0.5)" in error
+    assert {day for _, day in accepted(warehouse)} == {"2026-11-02"}
+    assert warehouse.read(bronze.EVENTS).where("delivery_date > '2026-11-02'").isEmpty()
+    assert warehouse.read(silver.REJECTED_EVENTS).isEmpty() and warehouse.read(silver.EXCLUDED_EVENTS).isEmpty()
+    states = warehouse.read(ops.DELIVERIES).orderBy("delivery_date").select("state", "rows", "emitted").collect()
+    assert [tuple(row) for row in states] == [("taken", 20, 20), ("held", 20, None), ("held", 60, None)]
+    failed = warehouse.read(ops.AUDITS).where("NOT passed").select("place").collect()
+    assert {row["place"] for row in failed} == {f"feed/interactions/dt=2026-11-0{n}" for n in (3, 4)}
+    lenient = "clean.thresholds.max_shares={default: 1}"
+    assert clean("2026-11-03", "2026-11-04", *STRICT, "--set", lenient) == 0
+    assert len(accepted(warehouse)) == 20 + 15 + 20
+
+
+def test_a_delivery_far_from_its_weekdays_usual_volume_is_held(logs, clean, warehouse, capsys):
+    mondays = {"2026-10-19": 30, "2026-10-26": 34, "2026-11-02": 10, "2026-11-09": 99, "2026-11-16": 0}
+    for day, rows in mondays.items():
+        deliver(logs, day, day_of(day, rows))
+    assert clean("2026-10-19", "2026-10-26", *STRICT) == 0
+    assert clean("2026-11-02", "2026-11-16", *STRICT) == 3
+    error = capsys.readouterr().err
+    assert "held 2 of 3 deliveries (1 taken)" in error
+    assert "dt=2026-11-09: rows over the same weekday's median: 3.3 (at most 3)" in error
+    assert "dt=2026-11-16: 1 - rows over the same weekday's median: 1 (at most 0.7)" in error
+    assert clean("2026-11-09", "2026-11-16", *STRICT, "--set", "clean.thresholds.volume.min_past=9") == 0
+    assert len(accepted(warehouse)) == 30 + 34 + 10 + 99
+
+
+def test_columns_that_come_go_or_change_between_days_are_told(logs, clean, warehouse, capsys):
+    more = [event | {"mood": "good"} for event in day_of("2026-11-02", 2)]
+    less = [{name: value for name, value in e.items() if name != "device"} for e in day_of("2026-11-03", 2)]
+    changed = [event | {"act": 7, "mood": "bad"} for event in day_of("2026-11-04", 2)]
+    lacking = [{name: value for name, value in e.items() if name != "uid"} for e in day_of("2026-11-05", 2)]
+    for n, rows in enumerate((more, less, changed, lacking), 2):
+        deliver(logs, f"2026-11-0{n}", rows)
+    assert clean("2026-11-02", "2026-11-05") == 2
+    error = capsys.readouterr().err
+    assert "refused 2 of 4 deliveries (2 taken)" in error
+    assert "dt=2026-11-04: part-0.parquet: column act is bigint instead of string; deliver it again" in error
+    assert "dt=2026-11-05: part-0.parquet: column uid is not in it" in error
+    rows = warehouse.read(silver.INTERACTIONS).select("event_id", "device").collect()
+    assert sorted((row["event_id"], row["device"]) for row in rows) == [
+        *((f"2026-11-02-{n}", "phone") for n in range(2)),
+        *((f"2026-11-03-{n}", None) for n in range(2)),
+    ]
+    told = warehouse.read(ops.AUDITS).where("rule LIKE 'columns%'").select("rule", "place", "observed", "passed")
+    assert [tuple(row) for row in told.collect()] == [
+        ("columns that the mapping does not know: mood", "feed/interactions/dt=2026-11-02", 1.0, True)
+    ]

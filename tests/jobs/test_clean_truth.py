@@ -97,6 +97,11 @@ def test_rows_are_rejected_for_the_planted_reason_and_no_other(cleaned):
     rejected = table(cleaned, "silver.rejected_events")
     assert set(map(len, rejected["reasons"])) == {1}
     rejected["reason"] = [reasons[0] for reasons in rejected["reasons"]]
+    # Where the video log has no time, the feed's text says so in words.
+    untimed = rejected["platform"].map({"feed": "unparseable_time", "video": "missing_time"})
+    is_untimed = rejected["reason"].isin(["missing_time", "unparseable_time"])
+    assert (rejected["reason"] == untimed)[is_untimed].all()
+    rejected.loc[is_untimed, "reason"] = "missing_time"
     planted = cleaned.counts()
     assert set(rejected["reason"]) == set(REASONS)
     for reason in REASONS:

@@ -50,7 +50,8 @@ def cut(ratings):
 def folder(tmp_path_factory, ratings, cut):
     """The README's commands, run: the folder with `logs` and `tables`."""
     folder = tmp_path_factory.mktemp("movietweetings")
-    (recipe,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (recipe,) = (snippet for snippet in snippets if '"movietweetings"' in snippet)
     exec(compile(recipe, "README.md", "exec"), {"source": SOURCE, "logs": folder / "logs"})
 
     end = int(datetime(2013, 9, 2, tzinfo=UTC).timestamp())

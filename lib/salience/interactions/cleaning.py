@@ -8,7 +8,7 @@ from time import sleep
 
 from pyspark.sql import functions as F
 
-from salience.errors import InputError
+from salience.errors import ConflictError, InputError
 from salience.interactions.dimensions import DIMENSIONS, rebuilt
 from salience.interactions.pseudonyms import PseudonymKey
 from salience.interactions.rules import DAY_RULES, ROW_RULES, Rule
@@ -18,7 +18,7 @@ from salience.interactions.thresholds import audit_shares, audit_volume
 from salience.settings import CleanSettings
 from salience.sources.deliveries import Delivery, find_deliveries, is_as_found
 from salience.sources.mapping import BRONZE_TABLES, Dataset, SourceMapping
-from salience.tables import ops, silver
+from salience.tables import bronze, ops, silver
 from salience.tables.audits import Audit, enforce, record
 from salience.tables.contract import Table
 from salience.tables.warehouse import CONFLICTS, Commit, Warehouse, is_in
@@ -111,18 +111,35 @@ def _clean_once(
 def _take_dimension(
     warehouse: Warehouse, key: PseudonymKey, dataset: Dataset, stage: Staged, say: Say, note: Note
 ) -> Outcome:
-    about = {"platform": key.platform}
     if stage.days:
         note(*_into_bronze(warehouse, key, dataset, stage))
     if stage.days and dataset in DIMENSIONS:
         say(f"settling {key.platform}/{dataset} in silver")
-        table = DIMENSIONS[dataset].table
-        rows = rebuilt(warehouse, dataset, key)
-        note(table, warehouse.replace(table, rows, {"platform": [key.platform]}, about))
+        _settle_dimension(warehouse, key, dataset, note)
     counts = {d.day: stage.counts[d.day] for d in stage.deliveries}
     return list(stage.outcomes), {
         day: {**of_day, "excluded": 0, "accepted": of_day["passing"]} for day, of_day in counts.items()
     }
+
+
+def _settle_dimension(warehouse: Warehouse, key: PseudonymKey, dataset: Dataset, note: Note) -> None:
+    """Rebuild a dimension, again where another run took deliveries meanwhile: no older reading may end over a newer.
+
+    Raises:
+        ConflictError: other runs kept taking deliveries.
+    """
+    table, taken = DIMENSIONS[dataset].table, BRONZE_TABLES[dataset]
+    for pause in (*_PATIENCE_S, 0):
+        read = warehouse.version(taken)
+        try:
+            rows = rebuilt(warehouse, dataset, key)
+            note(table, warehouse.replace(table, rows, {"platform": [key.platform]}, {"platform": key.platform}))
+        except CONFLICTS:
+            sleep(pause)
+            continue
+        if not any(n > read and about.get("platform") == key.platform for n, about, _ in warehouse.notes(taken)):
+            return
+    raise ConflictError(f"{key.platform}/{dataset}: other runs kept taking deliveries; clean the same days again")
 
 
 def _take_events(
@@ -131,7 +148,7 @@ def _take_events(
     """Judge the event days as they will be with the staged deliveries, and only then take these."""
     event_days = EventDays(warehouse, key, settings, note)
     while True:
-        if not stage.days and not event_days.unsettled():
+        if not stage.days and not warehouse.exists(bronze.EVENTS):
             return list(stage.outcomes), {}
         say(f"judging {key.platform}/interactions")
         with event_days.judge(stage.days, stage.rows) as judged:
@@ -148,7 +165,8 @@ def _take_events(
             if stage.days:
                 table, commit = _into_bronze(warehouse, key, "interactions", stage)
                 note(table, commit)
-                own = commit.version
+                # Where nothing was written there may be no commit, and the newest version is another run's.
+                own = commit.version if commit.rows else None
             is_newest = event_days.write(judged, own)
         if not is_newest:
             event_days.settle(judged.deliveries)

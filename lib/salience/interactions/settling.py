@@ -76,7 +76,7 @@ class EventDays:
         passing = rows.where(F.size("violations") == 0)
         withdrawn = self._withdrawn()
         touched = self._dirty_days(delivered, settled, withdrawn)
-        events = self._in_reach(passing, touched).where(looked_at("event_date", touched, self.settings))
+        events = self._in_reach(passing, touched, settled).where(looked_at("event_date", touched, self.settings))
         named = with_pseudonyms(self.warehouse.spark, events.drop("violations", "payload"), self.key, RAW_IDS)
         judged = judge_days(named, withdrawn, self._erased(), touched, self.settings).persist()
         try:
@@ -144,8 +144,7 @@ class EventDays:
                 if self.write(judged):
                     return
         raise ConflictError(
-            f"{self.platform}: other runs kept changing the days of deliveries {deliveries[0]} to {deliveries[-1]}; "
-            "clean them again"
+            f"{self.platform}: other runs kept changing what the event days rest on; clean the same days again"
         )
 
     def _has_moved(self, judged: Judged, own: int | None) -> bool:
@@ -165,7 +164,8 @@ class EventDays:
 
     def unsettled(self) -> set[date]:
         """Return the days of deliveries that bronze holds newer than the newest reading that was settled."""
-        settled = max((note.get("bronze", -1) for _, note in self._commits(silver.INTERACTIONS)), default=-1)
+        # The last commit's reading, not the newest one: a run that died may have put an older reading over it.
+        settled = next((note.get("bronze", -1) for _, note in self._commits(silver.INTERACTIONS)), -1)
         taken = self._commits(bronze.EVENTS, since=settled)
         return {date.fromisoformat(day) for _, note in taken for day in note.get("delivery_days", [])}
 
@@ -197,18 +197,19 @@ class EventDays:
         dirty = {row["event_date"] for row in found} | {row["event_date"] + _DAY for row in found if row["late"]}
         return sorted(dirty)
 
-    def _in_reach(self, passing: DataFrame, touched: Sequence[date]) -> DataFrame:
+    def _in_reach(self, passing: DataFrame, touched: Sequence[date], settled: Sequence[date]) -> DataFrame:
         """Return the rows of every delivery that can hold events of the days, and of those that silver has some of."""
         if not touched:
             return passing.limit(0)
         ahead = 2 + ceil(self.settings.future_tolerance_minutes / (24 * 60))
-        first = min(touched) - timedelta(days=ahead)
-        last = max(touched) + timedelta(days=self.settings.max_lateness_days)
-        # Deliveries that were taken under a longer max_lateness_days count too.
+        first = min([min(touched) - timedelta(days=ahead), *settled])
+        last = max([max(touched) + timedelta(days=self.settings.max_lateness_days), *settled])
+        # Deliveries that were taken under a longer max_lateness_days count too, on the days before as well.
+        looked = sorted({*touched, *(day - _DAY for day in touched)})
         for table in (silver.INTERACTIONS, silver.EXCLUDED_EVENTS):
             if self.warehouse.exists(table):
                 rows = self.warehouse.read(table).where(F.col("platform") == self.platform)
-                span = rows.where(is_in("event_date", touched)).agg(F.min("delivery_date"), F.max("delivery_date"))
+                span = rows.where(is_in("event_date", looked)).agg(F.min("delivery_date"), F.max("delivery_date"))
                 (oldest, newest), *_ = span.collect()
                 first, last = min(first, oldest or first), max(last, newest or last)
         return passing.where(F.col("delivery_date").between(F.lit(first), F.lit(last)))
@@ -229,13 +230,13 @@ class EventDays:
 def _judged_otherwise(rows: DataFrame, table: Table, withdrawn: DataFrame | None) -> DataFrame:
     """Return the rows of silver whose verdict contradicts what is known of their person's consent."""
     excluded = table is silver.EXCLUDED_EVENTS
-    judged = rows.where("reason = 'consent'") if excluded else rows
+    is_consent = F.array_contains("reasons", "consent") if excluded else F.lit(False)
     if withdrawn is None:
-        return judged if excluded else judged.limit(0)
+        return rows.where(is_consent & F.col("user_id").isNotNull())
     in_time = (F.col("event_time") >= F.col("valid_from")) & (
         F.col("valid_to").isNull() | (F.col("event_time") < F.col("valid_to"))
     )
     spans = withdrawn.withColumnRenamed("user_id", "__who")
-    return judged.join(
-        spans, on=(F.col("user_id") == F.col("__who")) & in_time, how="left_anti" if excluded else "left_semi"
-    )
+    known = rows.join(spans, on=(F.col("user_id") == F.col("__who")) & in_time, how="left")
+    # Of an erased person silver keeps no id to look for.
+    return known.where(F.col("user_id").isNotNull() & (is_consent != F.col("__who").isNotNull())).select(rows["*"])

@@ -92,9 +92,10 @@ def _try_to_count(
         if not is_unreadable(error):
             raise
         if len(good) == 1:
-            return {}, {good[0].day: reason(error)}
-        alone = [_try_to_count(read([delivery]), dataset, [delivery], read)[1] for delivery in good]
-        found = {day: problem for problems in alone for day, problem in problems.items()}
+            return {}, {good[0].day: _blame(error, good[0], read)}
+        halves = good[: len(good) // 2], good[len(good) // 2 :]
+        parts = [_try_to_count(read(half), dataset, half, read)[1] for half in halves]
+        found = {day: problem for problems in parts for day, problem in problems.items()}
         if not found:
             raise
         return {}, found
@@ -105,6 +106,22 @@ def _try_to_count(
         for d in good
         if counts[d.day]["rows"] != d.rows
     }
+
+
+def _blame(
+    error: PySparkException | Py4JJavaError, delivery: Delivery, read: Callable[[Sequence[Delivery]], DataFrame]
+) -> str:
+    """Return which file of a delivery cannot be read and why; where the error does not name it, each is read alone."""
+    for entry in delivery.files:
+        if f"/{entry.name}" in str(error):
+            return f"{entry.name}: {reason(error)}"
+    for entry in delivery.files:
+        try:
+            read([replace(delivery, path=entry.path, files=(entry,))]).write.format("noop").mode("overwrite").save()
+        except (PySparkException, Py4JJavaError) as own:
+            if is_unreadable(own):
+                return f"{entry.name}: {reason(own)}"
+    return reason(error)
 
 
 def _count(rows: DataFrame, dataset: Dataset) -> dict[date, dict[str, int]]:

@@ -139,6 +139,8 @@ def _footer(spark: SparkSession, entry: FileEntry) -> tuple[str, int] | str:
         return files.parquet_footer(spark, entry)
     except Py4JJavaError as error:
         return f"{entry.name}: its footer cannot be read ({_cause(error)})"
+    except ValueError as error:
+        return f"{entry.name}: its footer contradicts itself ({error})"
 
 
 class _SchemaCheck:

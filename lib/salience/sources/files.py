@@ -64,6 +64,7 @@ def parquet_footer(spark: SparkSession, entry: FileEntry) -> tuple[str, int]:
 
     Raises:
         py4j.protocol.Py4JJavaError: the footer cannot be read.
+        ValueError: it contradicts itself.
     """
     jvm: Any = spark.sparkContext._jvm
     configuration = spark.sparkContext._jsc.hadoopConfiguration()
@@ -74,9 +75,20 @@ def parquet_footer(spark: SparkSession, entry: FileEntry) -> tuple[str, int]:
     try:
         about = reader.getFooter().getFileMetaData()
         by_spark = about.getKeyValueMetaData().get("org.apache.spark.sql.parquet.row.metadata")
-        return f"{about.getSchema().toString()}{by_spark}", int(reader.getRecordCount())
+        return f"{about.getSchema().toString()}{by_spark}", _rows(reader.getFooter())
     finally:
         reader.close()
+
+
+def _rows(footer: Any) -> int:
+    """Return the rows of a file's row groups. Readers believe this number, so a wrong one would hide rows."""
+    columns, rows = footer.getFileMetaData().getSchema().getColumns(), 0
+    flat = next((n for n in range(columns.size()) if columns.get(n).getMaxRepetitionLevel() == 0), None)
+    for group in footer.getBlocks():
+        rows += (of_group := int(group.getRowCount()))
+        if flat is not None and group.getColumns().get(flat).getValueCount() != of_group:
+            raise ValueError(f"a row group of {of_group} rows holds another number of values in a column")
+    return rows
 
 
 def _open(spark: SparkSession, path: str) -> tuple[Any, Any]:

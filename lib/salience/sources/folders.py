@@ -9,6 +9,8 @@ from pydantic_core import CoreSchema, core_schema
 
 _DIGITS = {"%Y": r"(?P<year>\d{4})", "%m": r"(?P<month>\d{2})", "%d": r"(?P<day>\d{2})", "%H": r"(?P<hour>\d{2})"}
 
+_FOLDER = r"(?:[A-Za-z0-9]|%[YmdH])(?:[A-Za-z0-9_.=-]|%[YmdH])*"
+
 
 class FolderPattern:
     """Folder names of a delivery, like `dt=%Y-%m-%d`, `ds=%Y%m%d` or `year=%Y/month=%m/day=%d/hour=%H`.
@@ -24,7 +26,7 @@ class FolderPattern:
     def __init__(self, text: str) -> None:
         self.text = text
         whole = text if "%" in text else f"{text}=%Y-%m-%d"
-        if not re.fullmatch(r"(?:(?:^|/)(?:[A-Za-z0-9]|%[YmdH])(?:[A-Za-z0-9_.=-]|%[YmdH])*)+", whole):
+        if not all(re.fullmatch(_FOLDER, part) for part in whole.split("/")):
             raise ValueError("write it like dt=%Y-%m-%d, ds=%Y%m%d or dt=%Y-%m-%d/hour=%H")
         parts = whole.split("/")
         last = next((n for n, part in enumerate(parts) if "%d" in part), 0) + 1

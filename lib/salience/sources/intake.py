@@ -1,5 +1,6 @@
 """What is said of deliveries: which could not be used and why, and what ops.deliveries keeps of each."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -16,8 +17,11 @@ UNREADABLE = (
     *("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "PARQUET_COLUMN_DATA_TYPE_MISMATCH"),
     *("CAST_INVALID_INPUT", "CAST_OVERFLOW", "DIVIDE_BY_ZERO", "ARITHMETIC_OVERFLOW", "INVALID_ARRAY_INDEX"),
     *("CANNOT_PARSE_TIMESTAMP", "DATETIME_OVERFLOW", "long overflow", "DUPLICATED_MAP_KEY"),
+    "at org.apache.parquet.",  # damaged pages whose values Spark decodes only where they are used
 )
-"""Spark's error classes that blame the data rather than the cluster."""
+"""Spark's error classes, and a line of stack traces, that blame the data rather than the cluster."""
+_TASK = re.compile(r"^: |^.*\(TID \d+\) \([^)]*\): ")
+"""What Spark puts before the message: which task failed, and where."""
 COUNTED = ("emitted", "rejected", "excluded", "accepted")
 
 
@@ -28,8 +32,10 @@ def is_unreadable(error: PySparkException | Py4JJavaError) -> bool:
 
 def reason(error: PySparkException | Py4JJavaError) -> str:
     """Return in one line why a delivery could not be read."""
-    lines = [line.strip() for line in str(error).splitlines() if any(name in line for name in UNREADABLE)]
-    return f"it cannot be read to its end: {lines[0][:300]}; deliver it again"
+    told = [line.strip() for line in str(error).splitlines()]
+    first = next(n for n, line in enumerate(told) if any(name in line for name in UNREADABLE))
+    line = next(line for line in reversed(told[: first + 1]) if not line.startswith("at "))
+    return f"it cannot be read to its end: {_TASK.sub('', line)[:300]}; deliver it again"
 
 
 def require_some(

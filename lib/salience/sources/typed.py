@@ -1,6 +1,8 @@
 """Raw rows to typed rows, by the mapping."""
 
+import re
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -35,6 +37,7 @@ NOTES = (RAW, FIRST_OF_ROW, HAS_TIME, IS_UTF8, LACKING, UNREADABLE)
 _FILE, _EMIT = "__file", "__emit"
 _IDENTIFYING = ("raw_user_id", "content_id", "action", "event_time")
 _JUDGED = ("violations", "payload")
+_MICROS = 1_000_000
 _PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
 _MAX_S = 253_402_300_799
 """Seconds from 1970 to the end of the year 9999, beyond which no timestamp is believed."""
@@ -81,7 +84,10 @@ def _typed(raw: DataFrame, mapping: SourceMapping, dataset: Dataset, schema: T.S
         if "utc_offset_min" not in part.columns:
             columns["utc_offset_min"] = _utc_offset_min(part.event_time, time)
         if part.emit and "event_id" in part.columns:
-            columns["event_id"] = F.concat(columns["event_id"], F.lit("#"), F.col(_EMIT))
+            source_id = columns["event_id"]
+            named = F.concat(source_id, F.lit("#"), F.col(_EMIT))
+            # One that is empty or ends in a blank stays as it is, for the name would hide that from the rules.
+            columns["event_id"] = F.when(source_id.rlike(r"^$|\s$"), source_id).otherwise(named)
     pattern, groups = mapping.partition.day_regex()
     folder = rf"/{mapping.platform}/{dataset}/{pattern}/"
     day = F.concat_ws("-", *(F.regexp_extract(_FILE, folder, group) for group in groups))
@@ -167,18 +173,18 @@ def _event_time(part: TimeMapping, source: T.DataType) -> Column:
     is_text, is_instant = isinstance(source, T.StringType), isinstance(source, T.TimestampType)
     raw = F.expr(part.source)
     if part.unit in _PER_SECOND:
-        number = raw.try_cast("decimal(38,9)")
-        per_second = _PER_SECOND[part.unit]
-        believable = number.between(-_MAX_S * per_second, _MAX_S * per_second)
-        seconds = number / per_second if per_second > 1 else number
-        return F.when(believable, F.timestamp_micros(F.floor(seconds.cast("decimal(24,6)") * 1_000_000).cast("bigint")))
+        number, per_second = raw.try_cast("decimal(38,9)"), _PER_SECOND[part.unit]
+        # As a decimal, since nanoseconds of such years are beyond a bigint.
+        limit = Decimal(_MAX_S * per_second)
+        micros = number * (_MICROS // per_second) if per_second <= _MICROS else number / (per_second // _MICROS)
+        return F.when(number.between(-limit, limit), F.timestamp_micros(F.floor(micros).cast("bigint")))
     if part.unit == "text":
-        time = F.try_to_timestamp(raw, F.lit(part.format))
+        time = F.try_to_timestamp(raw.cast("string"), F.lit(part.format))
     elif is_text:
         time = _with_date(raw).try_cast("timestamp")
     else:
         time = raw.try_cast("timestamp")
-    if part.zone is None or is_instant:
+    if part.zone is None or is_instant or _format_has_offset(part):
         return time
     local = F.to_utc_timestamp(time, part.zone)
     return F.when(_has_offset(raw), time).otherwise(local)
@@ -187,12 +193,14 @@ def _event_time(part: TimeMapping, source: T.DataType) -> Column:
 def _utc_offset_min(part: TimeMapping, time: Column) -> Column:
     """Return the offset that the text itself gives, else the zone's offset at that time, else null."""
     text = F.expr(part.source).cast("string")
-    sign = F.when(F.regexp_extract(text, _OFFSET, 1) == "-", -1).otherwise(1)
+    pattern = _OFFSET_AT_END if _format_has_offset(part) else _OFFSET
+    sign = F.when(F.regexp_extract(text, pattern, 1) == "-", -1).otherwise(1)
     given = sign * (
-        F.regexp_extract(text, _OFFSET, 2).try_cast("int") * 60
-        + F.coalesce(F.regexp_extract(text, _OFFSET, 3).try_cast("int"), F.lit(0))
+        F.regexp_extract(text, pattern, 2).try_cast("int") * 60
+        + F.coalesce(F.regexp_extract(text, pattern, 3).try_cast("int"), F.lit(0))
     )
-    offset = F.when(F.lit(part.unit in ("iso8601", "text")) & _has_offset(text), F.coalesce(given, F.lit(0)))
+    given = F.coalesce(given, F.when(text.endswith("Z"), F.lit(0)))
+    offset = F.when(F.lit(part.unit in ("iso8601", "text")) & text.rlike(rf"(Z$)|({pattern})"), given)
     if part.zone is not None:
         shifted = F.unix_timestamp(F.from_utc_timestamp(time, part.zone)) - F.unix_timestamp(time)
         offset = F.coalesce(offset, (shifted / 60))
@@ -200,6 +208,12 @@ def _utc_offset_min(part: TimeMapping, time: Column) -> Column:
 
 
 _OFFSET = r"[T ]\d{2}:.*([+-])(\d{2})(?::?(\d{2}))?$"
+_OFFSET_AT_END = r"([+-])(\d{2})(?::?(\d{2}))?$"
+
+
+def _format_has_offset(part: TimeMapping) -> bool:
+    """Return whether the text's format names an offset or a zone: letters outside of quotes."""
+    return part.format is not None and re.search("[OVXZxz]", re.sub("'[^']*'", "", part.format)) is not None
 
 
 def _with_date(text: Column) -> Column:

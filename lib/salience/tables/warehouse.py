@@ -23,6 +23,8 @@ from salience.tables.stored import Stored, differences, properties, quoted
 
 CONFLICTS = (
     conflict.ConcurrentAppendException,
+    conflict.ConcurrentDeleteDeleteException,
+    conflict.ConcurrentDeleteReadException,
     conflict.ConcurrentTransactionException,
     conflict.ConcurrentWriteException,
     conflict.DeltaConcurrentModificationException,

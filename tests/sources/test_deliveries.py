@@ -1,0 +1,301 @@
+import os
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from time import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.logs import deliver, feed_event
+
+from salience.errors import AuditError, InputError
+from salience.sources import files
+from salience.sources.deliveries import delivered_days, find_deliveries, is_as_found
+from salience.sources.intake import ledger_rows, require_none_refused, require_some, unfinished
+from salience.sources.mapping import SourceMapping
+
+pytestmark = pytest.mark.integration
+
+FIRST = date(2026, 11, 2)
+DAYS = [FIRST + timedelta(days=n) for n in range(3)]
+
+
+def mapped(platform="feed", **more):
+    """Return a mapping of the feed's interactions."""
+    part = {
+        "raw": {
+            "log_id": "string",
+            "uid": "string",
+            "post_id": "string",
+            "act": "string",
+            "ts": "string",
+            "slot": "int",
+        },
+        "columns": {"event_id": "log_id", "raw_user_id": "uid", "content_id": "post_id", "position": "slot"},
+        "action": {"from": "act", "values": {"like": "like"}},
+        "event_time": {"from": "ts", "unit": "iso8601"},
+    }
+    return SourceMapping.model_validate({"platform": platform, "interactions": part, **more})
+
+
+FEED = mapped()
+HOURLY = {"partition": "ds=%Y%m%d/hour=%H"}
+ROW = pa.Table.from_pylist([{"log_id": "e1", "uid": "ann", "post_id": "p1", "act": "like", "ts": "2026-11-02"}])
+
+
+@pytest.fixture
+def logs(tmp_path):
+    """Three good deliveries of one event each, e1 to e3; a test spoils the one in the middle."""
+    for n, day in enumerate(DAYS, 1):
+        deliver(tmp_path, day.isoformat(), [feed_event(log_id=f"e{n}", ts=f"{day}T10:00:00Z")])
+    return tmp_path
+
+
+@pytest.fixture
+def look(spark, logs):
+    def at(mapping=FEED, days=DAYS):
+        return find_deliveries(spark, str(logs), mapping, "interactions", days)
+
+    return at
+
+
+def middle(logs: Path) -> Path:
+    return logs / "feed" / "interactions" / f"dt={DAYS[1]}"
+
+
+def hour_of(logs: Path, hour: int, marker: str | None = "_SUCCESS", age_s: float = 0) -> Path:
+    """Write an hour of the first day, below ds=20261102."""
+    folder = logs / "feed" / "interactions" / "ds=20261102" / f"hour={hour:02}"
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(ROW, folder / "part-0.parquet")
+    if marker:
+        (folder / marker).touch()
+    os.utime(folder / "part-0.parquet", (time() - age_s,) * 2)
+    return folder
+
+
+def states(deliveries):
+    return [delivery.state for delivery in deliveries]
+
+
+def test_a_delivery_is_complete_once_its_marker_lies_there_whatever_its_name(logs, look):
+    (middle(logs) / "_SUCCESS").rename(middle(logs) / "_DONE")
+    assert states(look()) == ["taken", "incomplete", "taken"]
+    assert states(look(mapped(complete={"marker": "_DONE"}))) == ["incomplete", "taken", "incomplete"]
+
+
+def test_an_hourly_delivery_is_complete_with_24_markers_or_one_for_the_day(logs, look):
+    mapping = mapped(**HOURLY)
+    for hour in range(23):
+        hour_of(logs, hour)
+    assert states(look(mapping)) == ["incomplete"]
+    last = hour_of(logs, 23)
+    (found,) = look(mapping)
+    assert (found.state, found.rows, len(found.files), found.day) == ("taken", 24, 24, FIRST)
+    assert [entry.name for entry in found.files][::23] == ["hour=00/part-0.parquet", "hour=23/part-0.parquet"]
+    assert str(found) == "feed/interactions/ds=20261102"
+    (last / "_SUCCESS").unlink()
+    assert states(look(mapping)) == ["incomplete"]
+    (last.parent / "_SUCCESS").touch()
+    assert states(look(mapping)) == ["taken"]
+
+
+def test_a_delivery_without_markers_is_complete_once_none_of_its_files_was_written_to_for_a_while(logs, look):
+    mapping = mapped(**HOURLY, complete={"settled_minutes": 30})
+    hour_of(logs, 0, marker=None, age_s=86_400)
+    hour_of(logs, 1, marker=None, age_s=31 * 60)
+    assert states(look(mapping)) == ["taken"]
+    hour_of(logs, 1, marker=None, age_s=29 * 60)
+    assert states(look(mapping)) == ["incomplete"]
+    for file in (logs / "feed" / "interactions" / "ds=20261102").rglob("*.parquet"):
+        file.unlink()
+    assert states(look(mapping)) == ["incomplete"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("hour=24", "it holds the folder hour=24; deliver its files directly, or in hour=%H"),
+        ("h=00", "it holds the folder h=00; deliver its files directly, or in hour=%H"),
+    ],
+)
+def test_a_folder_that_is_no_hour_refuses_the_delivery_instead_of_being_left_out(logs, look, folder, told):
+    day = hour_of(logs, 0).parent
+    (day / "_SUCCESS").touch()
+    (day / "_temporary").mkdir()
+    assert states(look(mapped(**HOURLY))) == ["taken"]
+    (day / folder).mkdir()
+    (found,) = look(mapped(**HOURLY))
+    assert (found.state, found.problem) == ("refused", told)
+
+
+def test_without_hours_in_the_pattern_no_folder_may_lie_below_a_day(logs, look):
+    (middle(logs) / "hour=00").mkdir()
+    found = look()
+    assert states(found) == ["taken", "refused", "taken"]
+    assert found[1].problem == "it holds the folder hour=00; deliver its files directly, none in folders below"
+
+
+def test_rows_are_counted_by_the_footers_and_columns_that_the_mapping_does_not_know_are_named(logs, look):
+    more = pa.Table.from_pylist([feed_event() | {"slot": None, "extra": n} for n in range(5)])
+    pq.write_table(more.drop_columns(["slot"]), middle(logs) / "part-1.parquet")
+    before, found, _ = look()
+    assert (found.state, found.rows) == ("taken", 6)
+    assert found.added == ("author_uid", "device", "extra", "req")
+    assert (before.rows, before.added) == (1, ("author_uid", "device", "req"))
+
+
+def test_a_complete_delivery_without_files_says_that_there_are_no_rows(logs, look):
+    (middle(logs) / "part-0.parquet").unlink()
+    found = look()[1]
+    assert (found.state, found.rows, found.files) == ("taken", 0, ())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"post_id": None},
+            "column post_id is not in it, which has log_id, uid, author_uid, act, ts, device, slot, req",
+        ),
+        ({"uid": pa.int64()}, "column uid is bigint instead of string"),
+        (
+            {"slot": pa.int64(), "act": None},
+            "column act is not in it, which has .*; column slot is bigint instead of int",
+        ),
+    ],
+)
+def test_a_missing_required_column_or_another_type_refuses_the_delivery_with_file_and_key(logs, look, change, told):
+    table = pq.read_table(middle(logs) / "part-0.parquet", partitioning=None)
+    for name, type_ in change.items():
+        place = table.schema.get_field_index(name)
+        table = table.remove_column(place) if type_ is None else table.set_column(place, name, pa.array([1], type_))
+    pq.write_table(table, middle(logs) / "part-1.parquet")
+    found = look()
+    assert states(found) == ["taken", "refused", "taken"]
+    first, _, last = told.partition(".*")
+    assert found[1].problem.startswith(f"part-1.parquet: {first}")
+    assert found[1].problem.endswith(f"{last}; deliver it again, or change conf/sources/feed.yaml interactions.raw")
+
+
+def test_files_that_are_no_parquet_are_refused_by_name_and_in_one_line(logs, look):
+    bad = {
+        b"log_id,uid\n" * 9: "part-1.parquet is not a Parquet file; deliver it again",
+        b"PAR1": "part-1.parquet is not a Parquet file; deliver it again",
+        b"": "part-1.parquet is empty (0 bytes); deliver it again",
+        b"PAR1" + bytes(40) + b"PAR1": "part-1.parquet: its footer cannot be read (",
+    }
+    for content, told in bad.items():
+        (middle(logs) / "part-1.parquet").write_bytes(content)
+        found = look()
+        assert states(found) == ["taken", "refused", "taken"]
+        assert found[1].problem.startswith(told) and len(found[1].problem.splitlines()) == 1
+
+
+def test_hidden_files_are_not_data_and_days_without_a_folder_are_left_out(logs, look):
+    for name in ("_metadata", ".part-0.parquet.crc"):
+        (middle(logs) / name).write_bytes(b"not Parquet")
+    (found,) = look(days=[DAYS[1], DAYS[2] + timedelta(days=9)])
+    assert (found.state, [entry.name for entry in found.files]) == ("taken", ["part-0.parquet"])
+
+
+def test_only_a_changed_file_changes_the_manifest(spark, logs, look):
+    before = look()
+    (middle(logs) / "_committed").touch()
+    assert [d.manifest_hash for d in look()] == [d.manifest_hash for d in before]
+    file = middle(logs) / "part-0.parquet"
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+    touched = look()
+    assert [a.manifest_hash != b.manifest_hash for a, b in zip(touched, before, strict=True)] == [False, True, False]
+    assert [is_as_found(spark, FEED, delivery) for delivery in before] == [True, False, True]
+    file.rename(middle(logs) / "part-1.parquet")
+    assert look()[1].manifest_hash != touched[1].manifest_hash
+
+
+def test_the_ledger_keeps_the_manifest_the_rows_and_of_those_taken_the_counts(logs, look):
+    (logs / "feed" / "interactions" / f"dt={DAYS[2]}" / "_SUCCESS").unlink()
+    found = look()
+    found[1] = found[1].held("too much of it")
+    counts = {DAYS[0]: {"emitted": 2, "rejected": 1, "excluded": 0, "accepted": 1}, DAYS[1]: {"emitted": 9}}
+    rows = ledger_rows("run", found, counts)
+    told = [(row["state"], row["rows"], row["problem"], row.get("emitted"), row.get("accepted")) for row in rows]
+    assert told == [
+        ("taken", 1, None, 2, 1),
+        ("held", 1, "too much of it", None, None),
+        ("incomplete", None, None, None, None),
+    ]
+    file = logs / "feed" / "interactions" / f"dt={DAYS[0]}" / "part-0.parquet"
+    ((name, size, modified_ms),) = rows[0]["manifest"]
+    assert (name, size, rows[0]["files"], rows[0]["bytes"]) == ("part-0.parquet", file.stat().st_size, 1, size)
+    assert modified_ms == file.stat().st_mtime_ns // 1_000_000
+    assert rows[0]["manifest_hash"] == found[0].manifest_hash and rows[0]["delivery_date"] == FIRST
+    assert abs((datetime.now(UTC) - rows[0]["seen_at"]).total_seconds()) < 60
+
+
+def test_an_interval_without_any_delivery_names_the_settings(spark, tmp_path):
+    nowhere = str(tmp_path / "nowhere")
+    assert files.list_folders(spark, nowhere) == [] and delivered_days(spark, nowhere, FEED, "interactions") == []
+    with pytest.raises(InputError) as caught:
+        require_some(spark, nowhere, [FEED], DAYS, [])
+    assert str(caught.value) == (
+        f"{nowhere}/feed/interactions: no delivery from 2026-11-02 to 2026-11-04; there is none for any day. "
+        "Check --date and the settings `logs` and `platforms`"
+    )
+
+
+def test_days_that_have_deliveries_are_found_through_folders_of_several_levels(spark, tmp_path):
+    mapping = mapped(partition="year=%Y/month=%m/day=%d/%H")
+    for day in ("year=2026/month=11/day=02/00", "year=2025/month=12/day=31", "year=2026/month=13/day=01", "other/x/y"):
+        (tmp_path / "feed" / "interactions" / day).mkdir(parents=True)
+    assert delivered_days(spark, str(tmp_path), mapping, "interactions") == ["2025-12-31", "2026-11-02"]
+
+
+def test_a_platform_that_delivered_nothing_is_told_though_another_one_did(spark, logs, look):
+    seen = look()
+    assert unfinished([FEED], DAYS, seen) == []
+    require_some(spark, str(logs), [FEED], DAYS, seen)
+    with pytest.raises(InputError, match=r"^[^;]*video/interactions: no delivery from .*; there is none for any day"):
+        require_some(spark, str(logs), [FEED, mapped("video")], DAYS, seen)
+
+
+@pytest.mark.parametrize(
+    ("complete", "why"),
+    [({"marker": "_DONE"}, "none of its folders holds _DONE"), ({"settled_minutes": 30}, "all were written to lately")],
+)
+def test_a_platform_of_which_nothing_is_complete_is_told_with_the_signal_that_is_missing(
+    spark, logs, look, complete, why
+):
+    mapping = mapped(complete=complete)
+    with pytest.raises(InputError, match=f"no complete delivery from 2026-11-02 to 2026-11-04, for {why}"):
+        require_some(spark, str(logs), [mapping], DAYS, look(mapping))
+
+
+def test_days_that_are_missing_or_not_complete_are_told_and_stop_nothing(spark, logs, look):
+    (middle(logs) / "_SUCCESS").unlink()
+    seen = look(days=DAYS[:2])
+    assert unfinished([FEED], DAYS, seen) == [
+        "feed/interactions: 2 of 3 days missing or not complete (the first 2026-11-03); "
+        "clean them again once they are delivered"
+    ]
+    require_some(spark, str(logs), [FEED], DAYS, seen)
+
+
+def test_refused_and_held_deliveries_are_all_named_and_held_ones_are_an_audit_that_failed(logs, look):
+    (middle(logs) / "part-1.parquet").touch()
+    found = look()
+    refused = (
+        "refused 1 of 3 deliveries (2 taken): "
+        "feed/interactions/dt=2026-11-03: part-1.parquet is empty (0 bytes); deliver it again"
+    )
+    with pytest.raises(InputError) as caught:
+        require_none_refused(found)
+    assert str(caught.value) == refused
+    found[2] = found[2].held("share of bot of emitted rows: 0.5 (at most 0.2)")
+    with pytest.raises(AuditError) as caught:
+        require_none_refused(found)
+    assert str(caught.value) == (
+        "held 1 of 3 deliveries (1 taken): feed/interactions/dt=2026-11-04: share of bot of emitted rows: 0.5 "
+        f"(at most 0.2). {refused.replace('2 taken', '1 taken')}. "
+        "What is right all the same passes with other clean.thresholds"
+    )
+    require_none_refused(found[:1])
