@@ -19,7 +19,7 @@ from salience.settings import CleanSettings
 from salience.sources.deliveries import Delivery, find_deliveries, is_as_found
 from salience.sources.mapping import BRONZE_TABLES, Dataset, SourceMapping
 from salience.tables import bronze, ops, silver
-from salience.tables.audits import Audit, enforce, record
+from salience.tables.audits import Audit, record, require_passed
 from salience.tables.contract import Table
 from salience.tables.warehouse import CONFLICTS, Commit, Warehouse, is_in
 
@@ -99,13 +99,17 @@ def _clean_once(
     found = find_deliveries(warehouse.spark, source.logs, mapping, dataset, days)
     if dataset != "interactions" and not any(delivery.state == "taken" for delivery in found):
         return found, {}
-    found = _hold(warehouse, found, _volumes(warehouse, found, settings))
-    with staged(warehouse.spark, mapping, dataset, source.key, found, settings) as whole:
-        shares = {d.day: _shares(d, whole.counts[d.day], ROW_RULES[dataset], settings) for d in whole.deliveries}
-        stage = whole.left_with(_hold(warehouse, whole.outcomes, shares))
-        if dataset == "interactions":
-            return _take_events(warehouse, source.key, stage, settings, say, note)
-        return _take_dimension(warehouse, source.key, dataset, stage, say, note)
+    audits: list[Audit] = []
+    found = _hold(found, _volumes(warehouse, found, settings), audits)
+    try:
+        with staged(warehouse.spark, mapping, dataset, source.key, found, settings) as whole:
+            shares = {d.day: _shares(d, whole.counts[d.day], ROW_RULES[dataset], settings) for d in whole.deliveries}
+            stage = whole.left_with(_hold(whole.outcomes, shares, audits))
+            if dataset == "interactions":
+                return _take_events(warehouse, source.key, stage, settings, say, note, audits)
+            return _take_dimension(warehouse, source.key, dataset, stage, say, note)
+    finally:
+        record(warehouse, audits)
 
 
 def _take_dimension(
@@ -143,7 +147,13 @@ def _settle_dimension(warehouse: Warehouse, key: PseudonymKey, dataset: Dataset,
 
 
 def _take_events(
-    warehouse: Warehouse, key: PseudonymKey, stage: Staged, settings: CleanSettings, say: Say, note: Note
+    warehouse: Warehouse,
+    key: PseudonymKey,
+    stage: Staged,
+    settings: CleanSettings,
+    say: Say,
+    note: Note,
+    audits: list[Audit],
 ) -> Outcome:
     """Judge the event days as they will be with the staged deliveries, and only then take these."""
     event_days = EventDays(warehouse, key, settings, note)
@@ -155,11 +165,12 @@ def _take_events(
             verdicts = event_days.count(judged, stage.days)
             counts = {day: {**stage.counts[day], **verdicts[day]} for day in stage.days}
             shares = {d.day: _shares(d, counts[d.day], DAY_RULES, settings) for d in stage.deliveries}
-            kept = stage.left_with(_hold(warehouse, stage.outcomes, shares))
+            kept = stage.left_with(_hold(stage.outcomes, shares, audits))
             if kept.days != stage.days:
                 stage = kept
                 continue
-            enforce(warehouse, _audit_events(stage.deliveries, counts))
+            audits += (balance := _audit_events(stage.deliveries, counts))
+            require_passed(balance)
             say(f"settling {key.platform}/interactions in silver")
             own = None
             if stage.days:
@@ -187,11 +198,11 @@ def _into_bronze(warehouse: Warehouse, key: PseudonymKey, dataset: Dataset, stag
 
 
 def _hold(
-    warehouse: Warehouse, deliveries: Sequence[Delivery], audits: Mapping[date, Sequence[Audit]]
+    deliveries: Sequence[Delivery], by_day: Mapping[date, Sequence[Audit]], audits: list[Audit]
 ) -> list[Delivery]:
-    """Record the audits, and return the deliveries, held where they failed one."""
-    record(warehouse, [audit for of_day in audits.values() for audit in of_day])
-    failed = {day: "; ".join(a.short() for a in of_day if not a.passed) for day, of_day in audits.items()}
+    """Return the deliveries, held where they failed an audit of their day; add these to `audits`."""
+    audits += [audit for of_day in by_day.values() for audit in of_day]
+    failed = {day: "; ".join(a.short() for a in of_day if not a.passed) for day, of_day in by_day.items()}
     return [d.held(failed[d.day]) if failed.get(d.day) else d for d in deliveries]
 
 

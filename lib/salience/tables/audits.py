@@ -45,6 +45,15 @@ def enforce(warehouse: Warehouse, audits: Sequence[Audit]) -> None:
         AuditError: at least one failed; each is listed with rule, amount and place.
     """
     record(warehouse, audits)
+    require_passed(audits)
+
+
+def require_passed(audits: Sequence[Audit]) -> None:
+    """Stop if an audit failed.
+
+    Raises:
+        AuditError: at least one failed; each is listed with rule, amount and place.
+    """
     failed = [str(audit) for audit in audits if not audit.passed]
     if failed:
         raise AuditError(f"nothing was published: {'; '.join(failed)}")
