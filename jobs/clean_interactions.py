@@ -10,6 +10,7 @@ from typing import Any
 
 from salience.interactions.cleaning import Source, clean_dataset
 from salience.interactions.pseudonyms import KEY_VARIABLE, find_key
+from salience.interactions.thresholds import require_known_reasons
 from salience.job import Job, run_job, side_by_side
 from salience.sources import intake
 from salience.sources.deliveries import Delivery
@@ -19,6 +20,7 @@ from salience.tables import ops, silver
 
 
 def main(job: Job) -> None:
+    require_known_reasons(job.settings.clean.thresholds)
     mappings = [load_mapping(job.conf_dir, platform) for platform in job.settings.platforms]
     for mapping in mappings:
         require_fitting(job.spark, mapping)

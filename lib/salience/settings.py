@@ -23,6 +23,9 @@ def _known_action(name: str) -> str:
     return name
 
 
+MAX_LATENESS_DAYS = 60
+"""No setting lets events be later than that."""
+
 Environment = Literal["local", "cluster"]
 Weight = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -82,10 +85,11 @@ class ThresholdSettings(_Group):
 class CleanSettings(_Group):
     """How deliveries become interactions."""
 
-    max_lateness_days: int = Field(ge=0, le=60)
+    max_lateness_days: int = Field(ge=0, le=MAX_LATENESS_DAYS)
     """An event may be delivered at most this many days after its UTC day."""
     future_tolerance_minutes: int = Field(ge=0)
-    """An event may lie this far after the end of its delivery day before it counts as a future event."""
+    """An event may lie this far after the end of its delivery day, UTC, before it counts as a future event. Logs whose
+    days are those of a zone west of UTC need its distance more."""
     max_id_length: int = Field(ge=1)
     """Longest id that is believed, in characters."""
     max_dwell_s: float = Field(gt=0)

@@ -6,7 +6,9 @@ import pytest
 from tests.conftest import CONF
 
 from salience.interactions.day_rules import judge_days
+from salience.interactions.rules import DAY_RULES
 from salience.settings import load_settings
+from salience.tables import silver
 
 DAY = date(2026, 11, 2)
 COLUMNS = "platform string, event_id string, user_id string, content_id string, action string, event_time timestamp"
@@ -159,3 +161,7 @@ def test_every_rule_that_an_event_breaks_is_kept_in_order_of_precedence(judge):
         ("e2", 2, 1): (["erased", "consent", "double_tap"], None),
         ("e2", 2, 2): (["erased", "consent", "duplicate"], None),
     }
+
+
+def test_the_table_of_excluded_events_knows_the_rules_in_their_order():
+    assert tuple(rule.name for rule in DAY_RULES) == silver.DAY_REASONS

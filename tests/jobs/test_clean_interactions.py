@@ -96,7 +96,7 @@ def test_an_event_id_that_the_log_does_not_give_cannot_be_made_without_the_key(
     argv += ["--set", f"logs={logs}", "--set", f"warehouse={settings.warehouse}"]
     assert run_job(clean_interactions.main, argv) == 0
     open_id, bobs = (
-        hashlib.sha256("\x1f".join((user, "p1", "like", "2026-11-02 02:00:00")).encode()).hexdigest()
+        hashlib.sha256("\x1f".join((user, "p1", "like", "2026-11-02 02:00:00", "r1")).encode()).hexdigest()
         for user in ("u-ann", "u-bob")
     )
     kept = [hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest() for text in (open_id, bobs)]
@@ -272,3 +272,32 @@ def test_columns_that_come_go_or_change_between_days_are_told(logs, clean, wareh
     assert [tuple(row) for row in told.collect()] == [
         ("columns that the mapping does not know: mood", "feed/interactions/dt=2026-11-02", 1.0, True)
     ]
+
+
+def test_a_value_that_an_expression_fails_on_refuses_its_delivery_and_is_shown_nowhere(
+    logs, clean, warehouse, tmp_path, monkeypatch, capsys
+):
+    """The column is one that no rule reads, so that only its own delivery's whole rows show the failure."""
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF, conf)
+    mapping = yaml.safe_load((conf / "sources" / "feed.yaml").read_text())
+    mapping["interactions"]["columns"]["position"] = "cast(device as int)"
+    (conf / "sources" / "feed.yaml").write_text(yaml.safe_dump(mapping))
+    monkeypatch.setenv("SALIENCE_CONF_DIR", str(conf))
+    for n, device in enumerate(("1", "secret@example.com", "3"), 2):
+        deliver(logs, f"2026-11-0{n}", [feed_event(log_id=f"e{n}", ts=f"2026-11-0{n}T10:00:00Z", device=device)])
+    assert clean("2026-11-02", "2026-11-04") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "refused 1 of 3 deliveries (2 taken): feed/interactions/dt=2026-11-03: part-0.parquet: " in error
+    assert "an expression of the mapping fails on a value (CAST_INVALID_INPUT)" in error
+    assert [event_id for event_id, _ in accepted(warehouse)] == ["e2", "e4"]
+    for table in (ops.DELIVERIES, ops.RUNS, ops.AUDITS):
+        assert "secret@" not in str(warehouse.read(table).collect())
+    assert "secret@" not in error
+
+
+def test_a_threshold_for_a_rule_that_there_is_not_is_refused(logs, clean, capsys):
+    assert clean("2026-11-02", None, "--set", "clean.thresholds.max_shares.unknown_acton=0.5") == 2
+    assert (
+        "clean.thresholds.max_shares.unknown_acton: no such rule; there are absurd_dwell, " in capsys.readouterr().err
+    )

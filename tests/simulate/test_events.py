@@ -4,14 +4,15 @@ import pandas as pd
 import pytest
 from pyspark.sql import functions as F
 
-from salience.settings import CleanSettings
+from salience.settings import load_settings
 from salience.simulate import contents, dirt, events, exposures, people, raw
 from salience.simulate.world import DAY_MS, World
 from salience.simulate.writer import write_simulation
+from tests.conftest import CONF
 from tests.simulate.conftest import AS_OF, small_settings
 
 POSITIVE = ("like", "comment", "share", "favourite")
-CLEAN = CleanSettings(max_lateness_days=3, future_tolerance_minutes=10)
+CLEAN = load_settings(CONF, "local", {}, ["clean.max_lateness_days=3", "clean.future_tolerance_minutes=10"]).clean
 
 
 def world(tmp_path, platform, **changes):
@@ -84,7 +85,7 @@ def test_without_dirt_every_row_is_accepted_on_its_own_day(spark, tmp_path):
 
 def test_where_no_lateness_is_accepted_nothing_is_late_and_no_copy_comes_a_day_later(spark, tmp_path):
     where = world(tmp_path, "feed", dirt_share=0.45)
-    strict = CleanSettings(max_lateness_days=0, future_tolerance_minutes=2000)
+    strict = CLEAN.model_copy(update={"max_lateness_days": 0, "future_tolerance_minutes": 2000})
     delivered = dirt.deliver(happened(spark, where), where, strict).toPandas()
     assert not delivered["is_late"].any()
     day = pd.to_datetime(delivered["delivery_date"])

@@ -116,7 +116,7 @@ def test_the_projects_own_mappings_load_and_fit(spark, platform):
         ("platform:", "complete: {}\nplatform:", "complete: Value error, give either `marker` or `settled_minutes`"),
         (
             "platform:",
-            "complete: {marker: X, settled_minutes: 5}\nplatform:",
+            "complete: {marker: _X, settled_minutes: 5}\nplatform:",
             "complete: Value error, give either `marker` or `settled_minutes`",
         ),
         (

@@ -8,7 +8,7 @@ from time import sleep
 
 from pyspark.sql import functions as F
 
-from salience.errors import ConflictError, InputError
+from salience.errors import ConflictError
 from salience.interactions.dimensions import DIMENSIONS, rebuilt
 from salience.interactions.pseudonyms import PseudonymKey
 from salience.interactions.rules import DAY_RULES, ROW_RULES, Rule
@@ -27,7 +27,7 @@ Note = Callable[[Table, Commit], None]
 Say = Callable[[str], None]
 Outcome = tuple[list[Delivery], ByDay]
 """Deliveries with what became of them, and of those taken: day -> emitted, rejected, excluded, accepted, and more."""
-_PATIENCE_S = (0.2, 1.0, 3.0)
+_PATIENCE_S = (0.2, 1.0, 3.0, 10.0)
 """Pauses between attempts to write deliveries that another run is writing."""
 
 
@@ -65,7 +65,6 @@ def clean_dataset(
     Raises:
         AuditError: emitted = rejected + excluded + accepted does not hold; the tables stay as they were.
         ConflictError: other runs kept changing the same days.
-        InputError: files kept changing while they were read.
     """
     outcomes: dict[date, Delivery] = {}
     counts: dict[date, Mapping[str, int]] = {}
@@ -78,11 +77,10 @@ def clean_dataset(
         taken = [delivery for delivery in found if delivery.state == "taken"]
         left = [d.day for d in taken if not is_as_found(warehouse.spark, source.mapping, d)]
         if not left:
-            return [outcomes[day] for day in days if day in outcomes], counts
-    raise InputError(
-        f"{source.mapping.platform}/{dataset}: the files of {left[0]} kept changing while they were read; "
-        "clean that day again once it is delivered"
-    )
+            break
+    restless = "its files kept changing while they were read; clean it again once it is delivered, for some were taken"
+    outcomes |= {day: outcomes[day].refused(restless) for day in left}
+    return [outcomes[day] for day in days if day in outcomes], counts
 
 
 def _clean_once(
@@ -98,6 +96,8 @@ def _clean_once(
     say(f"taking {platform}/{dataset} into bronze")
     found = find_deliveries(warehouse.spark, source.logs, mapping, dataset, days)
     if dataset != "interactions" and not any(delivery.state == "taken" for delivery in found):
+        if dataset in DIMENSIONS and not _is_settled(warehouse, platform, dataset):
+            _settle_dimension(warehouse, source.key, dataset, note)
         return found, {}
     audits: list[Audit] = []
     found = _hold(found, _volumes(warehouse, found, settings), audits)
@@ -133,17 +133,27 @@ def _settle_dimension(warehouse: Warehouse, key: PseudonymKey, dataset: Dataset,
         ConflictError: other runs kept taking deliveries.
     """
     table, taken = DIMENSIONS[dataset].table, BRONZE_TABLES[dataset]
-    for pause in (*_PATIENCE_S, 0):
+    for pause in _PATIENCE_S:
         read = warehouse.version(taken)
         try:
             rows = rebuilt(warehouse, dataset, key)
-            note(table, warehouse.replace(table, rows, {"platform": [key.platform]}, {"platform": key.platform}))
+            about = {"platform": key.platform, "bronze": read}
+            note(table, warehouse.replace(table, rows, {"platform": [key.platform]}, about))
         except CONFLICTS:
             sleep(pause)
             continue
         if not any(n > read and about.get("platform") == key.platform for n, about, _ in warehouse.notes(taken)):
             return
     raise ConflictError(f"{key.platform}/{dataset}: other runs kept taking deliveries; clean the same days again")
+
+
+def _is_settled(warehouse: Warehouse, platform: str, dataset: Dataset) -> bool:
+    """Return whether a dimension was rebuilt since the platform's last delivery; a run that died may not have."""
+    newest = {}
+    for table in (BRONZE_TABLES[dataset], DIMENSIONS[dataset].table):
+        notes = warehouse.notes(table) if warehouse.exists(table) else []
+        newest[table.layer] = next(((n, about) for n, about, _ in notes if about.get("platform") == platform), (-1, {}))
+    return bool(newest["bronze"][0] <= newest["silver"][1].get("bronze", -1))
 
 
 def _take_events(
@@ -180,7 +190,7 @@ def _take_events(
                 own = commit.version if commit.rows else None
             is_newest = event_days.write(judged, own)
         if not is_newest:
-            event_days.settle(judged.deliveries)
+            event_days.settle(judged.deliveries, judged.event_days)
         return list(stage.outcomes), counts
 
 
@@ -194,7 +204,9 @@ def _into_bronze(warehouse: Warehouse, key: PseudonymKey, dataset: Dataset, stag
             return table, warehouse.replace(table, stage.rows, where, about)
         except CONFLICTS:
             sleep(pause)
-    return table, warehouse.replace(table, stage.rows, where, about)
+    raise ConflictError(
+        f"{key.platform}/{dataset}: other runs kept writing these deliveries; clean the same days again"
+    )
 
 
 def _hold(

@@ -9,9 +9,9 @@ from pyspark.sql import functions as F
 from salience.interactions.rules import (
     DAY_RULES,
     EVENTS_OF_DAY,
-    EVENTS_OF_MINUTE,
     GAPS_MS,
     IS_ERASED,
+    IS_TOO_FAST,
     IS_WITHDRAWN,
     PLACE,
     SINCE_SAME_S,
@@ -61,7 +61,8 @@ def judge_days(
     is_reused = F.lag("event_time").over(Window.partitionBy("event_id").orderBy(*order)) != F.col("event_time")
     placed = by_id.withColumn(PLACE, place).withColumn("is_reused", F.coalesce(is_reused, F.lit(False)))
     # One shuffle for all that is known and counted per person.
-    known = _with_tallies(_with_consent(placed.repartition("user_id"), withdrawn, erased))
+    known = _with_consent(placed.repartition("user_id"), withdrawn, erased)
+    known = _with_tallies(known, settings.bot.max_events_per_minute)
     broken = [F.when(rule.broken(settings), F.lit(rule.name)) for rule in DAY_RULES]
     judged = known.where(is_in("event_date", days)).withColumn("reasons", F.array_compact(F.array(*broken)))
     judged = judged.withColumn("reason", F.get("reasons", F.lit(0)))
@@ -93,13 +94,15 @@ def _with_consent(events: DataFrame, withdrawn: DataFrame | None, erased: DataFr
     return known.withColumn(IS_ERASED, F.col("__who").isNotNull()).drop("__who")
 
 
-def _with_tallies(events: DataFrame) -> DataFrame:
-    """Count what the rules on bots and double taps ask for; copies of an event are left out of every count."""
+def _with_tallies(events: DataFrame, most: int) -> DataFrame:
+    """Count what the rules on bots and double taps ask for; copies of an event are left out of every count.
+
+    `most` is how many events 60 seconds may hold.
+    """
     is_copy = F.col(PLACE) > 1
     micros = F.unix_micros("event_time")
     of_day = Window.partitionBy("user_id", "event_date", "__is_copy")
     in_order = of_day.orderBy("__micros", "event_id")
-    minute = of_day.orderBy("__micros").rangeBetween(-_MINUTE_US + 1, 0)
     same = Window.partitionBy("user_id", "content_id", "action", "__is_copy").orderBy("__micros", "event_id")
     gap_ms = F.floor((F.col("__micros") - F.lag("__micros").over(in_order)) / 1000)
     # A follow without a content may go to any account, so it is like no other.
@@ -108,9 +111,10 @@ def _with_tallies(events: DataFrame) -> DataFrame:
         events.withColumn("__is_copy", is_copy)
         .withColumn("__micros", micros)
         .withColumn("__gap_ms", gap_ms)
-        .withColumn("__in_minute", F.count("*").over(minute))
+        # One event more than a minute may hold: looking back so many is linear, counting a minute's is not.
+        .withColumn("__fast", F.col("__micros") - F.lag("__micros", most).over(in_order) < _MINUTE_US)
         .withColumn(EVENTS_OF_DAY, F.when(~is_copy, F.count("*").over(of_day)))
-        .withColumn(EVENTS_OF_MINUTE, F.when(~is_copy, F.max("__in_minute").over(of_day)))
+        .withColumn(IS_TOO_FAST, F.when(~is_copy, F.max("__fast").over(of_day)))
         .withColumn(GAPS_MS, F.sum("__gap_ms").over(of_day))
         .withColumn(SQUARED_GAPS_MS2, F.sum(F.col("__gap_ms") * F.col("__gap_ms")).over(of_day))
         .withColumn(SINCE_SAME_S, F.when(has_same, (F.col("__micros") - F.lag("__micros").over(same)) / 1_000_000))

@@ -49,12 +49,13 @@ def _rows(warehouse: Warehouse, table: Table, platform: str, event_id: str, colu
 
 
 def _verdict(row: Row, accepted: list[Row], excluded: list[Row]) -> str:
-    """Return what became of one delivered row; of equal copies the first takes the verdict that it is accepted."""
+    """Return what became of one delivered row; of equal copies the last is the accepted one."""
     if row["violations"]:
         return f"rejected: {_reasons(row['violations'])}"
     stands = [other for other in accepted if _same(row, other, "event_id", "event_time", "delivery_date")]
     out = [other for other in excluded if _same(row, other, "event_id", "event_time", "delivery_date", "row_hash")]
-    if stands:
+    # First those of the row itself: what is accepted does not say which of several copies it was.
+    if not out and stands:
         accepted.remove(stands[0])
         return "accepted: it stands in silver.interactions"
     if not out:

@@ -20,8 +20,8 @@ PLACE = "__place"
 """Place of an event among its copies, from 1."""
 SINCE_SAME_S = "__since_same_s"
 """Seconds since the person did the same to the same content."""
-EVENTS_OF_DAY, EVENTS_OF_MINUTE = "__events_of_day", "__events_of_minute"
-"""Events of the person on the day, and in the busiest 60 seconds of it."""
+EVENTS_OF_DAY, IS_TOO_FAST = "__events_of_day", "__is_too_fast"
+"""Events of the person on the day; whether some 60 seconds of it hold more than clean.bot.max_events_per_minute."""
 GAPS_MS, SQUARED_GAPS_MS2 = "__gaps_ms", "__squared_gaps_ms2"
 """Sum of the gaps between the person's events of the day, in milliseconds, and the sum of their squares."""
 IS_WITHDRAWN, IS_ERASED = "__is_withdrawn", "__is_erased"
@@ -173,7 +173,7 @@ DAY_RULES: tuple[Rule, ...] = (
         lambda settings: _any(
             [
                 F.col(EVENTS_OF_DAY) > settings.bot.max_events_per_day,
-                F.col(EVENTS_OF_MINUTE) > settings.bot.max_events_per_minute,
+                F.col(IS_TOO_FAST),
                 _is_regular(settings),
             ]
         ),

@@ -12,7 +12,7 @@ from functools import reduce
 from math import ceil
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from salience.errors import ConflictError
@@ -20,7 +20,7 @@ from salience.interactions.day_rules import is_accepted, is_late_in_day, judge_d
 from salience.interactions.dimensions import RAW_IDS
 from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
 from salience.interactions.rules import DAY_RULES
-from salience.settings import CleanSettings
+from salience.settings import MAX_LATENESS_DAYS, CleanSettings
 from salience.tables import bronze, silver
 from salience.tables.contract import Table
 from salience.tables.warehouse import CONFLICTS, Commit, PartitionValue, Warehouse, is_in
@@ -60,12 +60,15 @@ class EventDays:
         self.platform = key.platform
 
     @contextmanager
-    def judge(self, deliveries: Sequence[date], staged: DataFrame | None = None) -> Iterator[Judged]:
+    def judge(
+        self, deliveries: Sequence[date], staged: DataFrame | None = None, also: Sequence[date] = ()
+    ) -> Iterator[Judged]:
         """Judge the event days that deliveries touch, and those of deliveries that a dead run did not settle.
 
         Args:
             deliveries: their days.
             staged: rows that stand for what bronze holds of these deliveries; none to judge what it holds.
+            also: event days to judge even if nothing seems to touch them.
         """
         # The versions first: whatever comes between is seen as newer than what is read.
         versions = self._newest(bronze.EVENTS), self._newest(silver.USERS)
@@ -75,7 +78,7 @@ class EventDays:
         delivered = rows.where(is_in("delivery_date", settled))
         passing = rows.where(F.size("violations") == 0)
         withdrawn = self._withdrawn()
-        touched = self._dirty_days(delivered, settled, withdrawn)
+        touched = sorted({*also, *self._dirty_days(delivered, settled, withdrawn)})
         events = self._in_reach(passing, touched, settled).where(looked_at("event_date", touched, self.settings))
         named = with_pseudonyms(self.warehouse.spark, events.drop("violations", "payload"), self.key, RAW_IDS)
         judged = judge_days(named, withdrawn, self._erased(), touched, self.settings).persist()
@@ -133,16 +136,21 @@ class EventDays:
             return False
         return not self._has_moved(judged, own)
 
-    def settle(self, deliveries: Sequence[date]) -> None:
+    def settle(self, deliveries: Sequence[date], event_days: Sequence[date]) -> None:
         """Settle what deliveries in bronze touch, as often as other runs change it meanwhile.
+
+        Args:
+            deliveries: their days.
+            event_days: those that were written by an older reading, and may hold no sign of these deliveries any more.
 
         Raises:
             ConflictError: they kept changing it.
         """
         for _ in range(self.settings.attempts):
-            with self.judge(deliveries) as judged:
+            with self.judge(deliveries, also=event_days) as judged:
                 if self.write(judged):
                     return
+                event_days = judged.event_days
         raise ConflictError(
             f"{self.platform}: other runs kept changing what the event days rest on; clean the same days again"
         )
@@ -190,12 +198,20 @@ class EventDays:
         for table in (silver.INTERACTIONS, silver.EXCLUDED_EVENTS):
             if self.warehouse.exists(table):
                 rows = self.warehouse.read(table).where(F.col("platform") == self.platform)
-                frames.append(rows.where(is_in("delivery_date", deliveries)))
+                frames.append(rows.where(is_in("delivery_date", deliveries) & self._can_hold(deliveries)))
                 frames.append(_judged_otherwise(rows, table, withdrawn))
         days = [frame.select("event_date", bears_on_next.alias("late")) for frame in frames]
         found = reduce(DataFrame.union, days).distinct().collect()
         dirty = {row["event_date"] for row in found} | {row["event_date"] + _DAY for row in found if row["late"]}
         return sorted(dirty)
+
+    def _can_hold(self, deliveries: Sequence[date]) -> Column:
+        """Return the condition on event_date that the deliveries can have events of a day; it spares old partitions."""
+        if not deliveries:
+            return F.lit(False)
+        ahead = 1 + ceil(self.settings.future_tolerance_minutes / (24 * 60))
+        first, last = min(deliveries) - timedelta(days=MAX_LATENESS_DAYS), max(deliveries) + timedelta(days=ahead)
+        return F.col("event_date").between(F.lit(first), F.lit(last))
 
     def _in_reach(self, passing: DataFrame, touched: Sequence[date], settled: Sequence[date]) -> DataFrame:
         """Return the rows of every delivery that can hold events of the days, and of those that silver has some of."""

@@ -94,8 +94,12 @@ def _try_to_count(
         if len(good) == 1:
             return {}, {good[0].day: _blame(error, good[0], read)}
         halves = good[: len(good) // 2], good[len(good) // 2 :]
-        parts = [_try_to_count(read(half), dataset, half, read)[1] for half in halves]
-        found = {day: problem for problems in parts for day, problem in problems.items()}
+        found: dict[date, str] = {}
+        for half in halves:
+            # Kept too, so that every column is read: the bad value may be in one that no count asks for.
+            part = read(half).persist()
+            found |= _try_to_count(part, dataset, half, read)[1]
+            part.unpersist()
         if not found:
             raise
         return {}, found

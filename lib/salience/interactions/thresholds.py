@@ -3,8 +3,23 @@
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from salience.errors import SettingsError
+from salience.interactions.rules import MEANINGS
 from salience.settings import ThresholdSettings
 from salience.tables.audits import Audit
+
+
+def require_known_reasons(settings: ThresholdSettings) -> None:
+    """Check that thresholds are for rules that there are.
+
+    Raises:
+        SettingsError: one is not.
+    """
+    known = {"default", *MEANINGS}
+    for reason in settings.max_shares:
+        if reason not in known:
+            listed = ", ".join(sorted(known))
+            raise SettingsError(f"settings: clean.thresholds.max_shares.{reason}: no such rule; there are {listed}")
 
 
 def audit_shares(

@@ -133,9 +133,9 @@ def _footer(spark: SparkSession, entry: FileEntry) -> tuple[str, int] | str:
     """Return a file's schema and rows, or what is wrong with it. Spark itself skips an empty file without a word."""
     if entry.size == 0:
         return f"{entry.name} is empty (0 bytes)"
-    if not files.is_parquet(spark, entry):
-        return f"{entry.name} is not a Parquet file"
     try:
+        if not files.is_parquet(spark, entry):
+            return f"{entry.name} is not a Parquet file"
         return files.parquet_footer(spark, entry)
     except Py4JJavaError as error:
         return f"{entry.name}: its footer cannot be read ({_cause(error)})"

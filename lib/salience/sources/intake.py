@@ -15,13 +15,14 @@ from salience.sources.mapping import SourceMapping
 
 UNREADABLE = (
     *("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "PARQUET_COLUMN_DATA_TYPE_MISMATCH"),
-    *("CAST_INVALID_INPUT", "CAST_OVERFLOW", "DIVIDE_BY_ZERO", "ARITHMETIC_OVERFLOW", "INVALID_ARRAY_INDEX"),
-    *("CANNOT_PARSE_TIMESTAMP", "DATETIME_OVERFLOW", "long overflow", "DUPLICATED_MAP_KEY"),
+    *("SQLSTATE: 22", "long overflow", "DUPLICATED_MAP_KEY", "NULL_MAP_KEY"),  # 22: an expression fails on a value
     "at org.apache.parquet.",  # damaged pages whose values Spark decodes only where they are used
 )
 """Spark's error classes, and a line of stack traces, that blame the data rather than the cluster."""
 _TASK = re.compile(r"^: |^.*\(TID \d+\) \([^)]*\): ")
 """What Spark puts before the message: which task failed, and where."""
+_CLASS = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
+_ABOUT_FILES = ("FAILED_READ_FILE", "CANNOT_READ_FILE", "PARQUET_")
 COUNTED = ("emitted", "rejected", "excluded", "accepted")
 
 
@@ -35,6 +36,11 @@ def reason(error: PySparkException | Py4JJavaError) -> str:
     told = [line.strip() for line in str(error).splitlines()]
     first = next(n for n, line in enumerate(told) if any(name in line for name in UNREADABLE))
     line = next(line for line in reversed(told[: first + 1]) if not line.startswith("at "))
+    failed = _CLASS.search(line)
+    if failed and not failed[1].startswith(_ABOUT_FILES):
+        # Not Spark's own words: they show the value, which may be somebody's name.
+        told_class = f"an expression of the mapping fails on a value ({failed[1]})"
+        return f"{told_class}; use try_cast or get in it, or deliver it again"
     return f"it cannot be read to its end: {_TASK.sub('', line)[:300]}; deliver it again"
 
 

@@ -148,8 +148,8 @@ class InteractionsMapping(DatasetMapping):
 class Completeness(_Part):
     """When a delivery may be taken."""
 
-    marker: str | None = None
-    """Name of the empty file that completes a delivery."""
+    marker: Annotated[str, Field(pattern=r"^[_.][\w.-]+$")] | None = None
+    """Name of the empty file that completes a delivery; as no data file's, it begins with _ or a dot."""
     settled_minutes: float | None = Field(default=None, gt=0)
     """Or: none of its files was written to for so long."""
 

@@ -35,7 +35,7 @@ NOTES = (RAW, FIRST_OF_ROW, HAS_TIME, IS_UTF8, LACKING, UNREADABLE)
 """Columns beside bronze's, for judging the row."""
 
 _FILE, _EMIT = "__file", "__emit"
-_IDENTIFYING = ("raw_user_id", "content_id", "action", "event_time")
+_IDENTIFYING = ("raw_user_id", "content_id", "action", "event_time", "request_id")
 _JUDGED = ("violations", "payload")
 _MICROS = 1_000_000
 _PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
@@ -222,7 +222,8 @@ def _with_date(text: Column) -> Column:
 
 
 def _has_offset(text: Column) -> Column:
-    return text.cast("string").rlike(rf"(Z$)|({_OFFSET})")
+    """Return whether anything stands behind the time of day that says where it is meant: Z, an offset, a zone."""
+    return text.cast("string").rlike(r"\d{1,2}:\d{1,2}[\d:.]*\s*[A-Za-z+-]")
 
 
 def _row_hash(schema: T.StructType, is_emitted: bool) -> Column:

@@ -11,7 +11,7 @@ CI_HIGH = Column("ci_high", "double", "upper end of the 95 % interval of the val
 DELIVERY_DATE = required("delivery_date", "date", "day named by the delivery's folder")
 EVENT_DATE = required("event_date", "date", "UTC day of the event")
 SOURCE_FILE = Column("source_file", "string", "file that the row was read from, below the logs folder")
-ROW_HASH = required("row_hash", "bigint", "xxHash64 over every raw column of the delivered row")
+ROW_HASH = required("row_hash", "bigint", "xxHash64 over the raw columns that the mapping declares")
 VIOLATIONS = required(
     "violations", "array<string>", "row rules that the row breaks, all of them, sorted; empty if clean"
 )

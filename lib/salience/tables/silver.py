@@ -92,7 +92,11 @@ EXCLUDED_EVENTS = Table(
         _EVENT_ID,
         Column("event_time", "timestamp", "when it happened, UTC"),
         Column("user_id", "string", "pseudonym of the person; null for an erased one"),
-        Column("winner_event_id", "string", "event that stands for this one, for duplicates and double taps"),
+        Column(
+            "winner_event_id",
+            "string",
+            "for a duplicate the event that stands for it, for a double tap the one just before it",
+        ),
         DELIVERY_DATE,
         ROW_HASH,
     ),
