@@ -42,9 +42,8 @@ def deliver(logs: Path, day: str, rows: Sequence[dict[str, Any]], *, complete: b
     for old in folder.iterdir():
         old.unlink()
     if rows:
-        types = {name: _TYPES.get(name) for name in rows[0]}
-        schema = None if None in types.values() else pa.schema(list(types.items()))
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), folder / "part-0.parquet")
+        columns = {name: pa.array([row.get(name) for row in rows], _TYPES.get(name)) for name in rows[0]}
+        pq.write_table(pa.table(columns), folder / "part-0.parquet")
     if complete:
         (folder / "_SUCCESS").touch()
     return folder

@@ -88,6 +88,7 @@ def rows_of(warehouse, table, release):
     return sorted((row.asDict() for row in rows), key=str)
 
 
+@pytest.mark.slow
 def test_every_candidate_is_scored_by_what_was_known_then_whatever_the_future_brings(
     spark, warehouse, run, open_release
 ):
@@ -125,6 +126,7 @@ def test_every_candidate_is_scored_by_what_was_known_then_whatever_the_future_br
     assert made_by(train_engagement.main, score_engagement.main) == made
 
 
+@pytest.mark.slow
 def test_a_model_that_changed_since_it_was_saved_scores_nothing(spark, warehouse, run, open_release, capsys):
     fill(spark, warehouse, log())
     release = open_release()
@@ -139,6 +141,7 @@ def test_a_model_that_changed_since_it_was_saved_scores_nothing(spark, warehouse
     assert not warehouse.exists(engagement.SCORES)
 
 
+@pytest.mark.slow
 def test_a_platform_without_exposures_goes_without_a_model_and_stops_no_other(
     spark, warehouse, run, open_release, capsys
 ):

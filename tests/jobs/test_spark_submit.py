@@ -54,6 +54,7 @@ def run(way, job, *settings):
     return done.returncode, done.stdout
 
 
+@pytest.mark.slow
 def test_spark_submit_and_python_end_in_the_same_tables(spark, tmp_path):
     rows = [
         feed_event(),

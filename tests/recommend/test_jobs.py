@@ -71,6 +71,7 @@ def run(settings, warehouse):
     return jobs
 
 
+@pytest.mark.slow
 def test_everyone_gets_k_new_contents_or_is_told_why_not_whatever_the_future_brings(run, fill):
     fill(PAST)
     made = run()

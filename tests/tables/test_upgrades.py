@@ -15,7 +15,7 @@ from salience.tables.contract import Column, Kind, Table, required
 from salience.tables.stored import properties
 from salience.tables.warehouse import CONFLICTS, Warehouse
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 EVENT_DATE, PLATFORM = required("event_date", "date", "day"), required("platform", "string", "platform")
 OLD = Table(
