@@ -19,6 +19,10 @@ CHEAP = {"recommend.als.rank": 4, "recommend.als.iterations": 3}
 CHEAP |= {f"{part}.bootstrap_replicates": 100 for part in ("recommend", "engagement")}
 # A release's name is new in every run, and a simulation writes files with new names; nothing else may differ.
 NAMES = {"release_id", "source_file"}
+# What the simulator writes no logs of: the tables of these datasets have tests of their own (tests/jobs).
+UNLOGGED = ("accounts", "assignments", "blocklist", "campaigns", "costs")
+UNSIMULATED = {f"{layer}.{dataset}" for layer in ("bronze", "silver") for dataset in UNLOGGED}
+UNSIMULATED |= {str(bronze.IDENTIFIERS), str(silver.ERASURES)}
 
 
 def contents(warehouse):
@@ -62,7 +66,7 @@ def test_a_second_run_ends_in_the_same_table_contents(twice):
 def test_every_table_of_the_data_layers_is_filled_and_each_run_publishes_a_release(twice):
     empty = {str(table) for table in catalog.TABLES if table.layer != "ops" and not twice.second.get(str(table))}
     # Everyone gets a full list here, so no shortfall is recorded.
-    assert empty == {str(recommendations.SHORTFALLS)}
+    assert empty == UNSIMULATED | {str(recommendations.SHORTFALLS)}
     ledger = twice.warehouse.read(ops.RELEASES).orderBy("release_seq").select("release_id", "action").collect()
     assert [tuple(row) for row in ledger] == [(f"{AS_OF}.1", "publish"), (f"{AS_OF}.2", "publish")]
 

@@ -1,0 +1,200 @@
+"""Runs that clean at the same time end in the same tables as one after the other, and no older reading wins."""
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from time import monotonic, sleep
+
+import pytest
+from pyspark import inheritable_thread_target
+from tests.feed import DAYS, EVENTS_ONLY, CrashError, Platform, crash, event, user
+
+from salience.job import side_by_side
+from salience.tables import bronze, silver
+from salience.tables.warehouse import Warehouse
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+def test_two_platforms_on_the_same_day_and_two_days_of_one_platform_at_once_end_as_one_after_the_other(feed):
+    other = Platform(feed.spark, feed.folder, platform="other")
+    for platform in (feed, other):
+        platform.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e2", "02T11:00:00", uid="bob"))
+        platform.deliver(DAYS[2], event("e3", "04T10:00:00", uid="bob"), event("e1", "02T10:00:00"))
+        platform.deliver(DAYS[0], user("bob", analysed=False), dataset="users")
+        platform.deliver(DAYS[2], user("u-ann"), user("bob"), dataset="users")
+    side_by_side(lambda: feed.clean(DAYS[0]), lambda: other.clean(DAYS[0]))
+    side_by_side(lambda: feed.clean(DAYS[2]), lambda: other.clean(DAYS[2]))
+    one_by_one = feed.at("one-by-one")
+    one_by_one.clean(DAYS[0], DAYS[2])
+    alone = one_by_one.copy("alone")
+    other.at("one-by-one").clean(DAYS[0], DAYS[2])
+    assert feed.rows() == one_by_one.rows()
+    days_at_once = feed.at("days-at-once")
+    side_by_side(lambda: days_at_once.clean(DAYS[0]), lambda: days_at_once.clean(DAYS[2], logs="same-logs"))
+    assert days_at_once.rows() == alone.rows()
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [{"ahead": bronze.EVENTS}, {"behind": bronze.EVENTS}, {"ahead": silver.INTERACTIONS}],
+    ids=["judged", "in bronze", "about to settle"],
+)
+def test_a_run_overtaken_by_a_corrected_delivery_leaves_nothing_of_its_older_reading(feed, moment):
+    feed.deliver(DAYS[0], event("e0", "02T09:00:00"))
+    feed.deliver(DAYS[1], event("old", "03T10:00:00"), event("e1", "02T10:00:00"), event("x", "never"))
+    feed.clean(DAYS[0], datasets=EVENTS_ONLY)
+
+    def overtake() -> None:
+        feed.deliver(DAYS[1], event("new", "03T10:00:00"), event("e1", "02T11:00:00"), event("e0", "02T09:00:00"))
+        feed.clean(DAYS[1], logs="same-logs", datasets=EVENTS_ONLY)
+
+    ((when, table),) = moment.items()
+    (delivery,), _ = feed.clean(DAYS[1], into=feed.hooked(**{when: (table, overtake)}), datasets=EVENTS_ONLY)
+    assert delivery.state == "taken" and delivery.rows == 3
+    assert feed.accepted() == {("e0", DAYS[0]), ("new", DAYS[1]), ("e1", DAYS[1])}
+    assert feed.rows() == feed.rebuilt(*DAYS[:2], datasets=EVENTS_ONLY)
+
+
+def test_a_run_that_is_overtaken_and_then_dies_is_healed_by_the_next_one(feed):
+    feed.deliver(DAYS[0], event("old", "02T10:00:00"))
+
+    def overtake() -> None:
+        feed.deliver(DAYS[1], event("late", "02T11:00:00"))
+        feed.clean(DAYS[1], logs="same-logs", datasets=EVENTS_ONLY)
+
+    hooked = feed.hooked(ahead=(silver.INTERACTIONS, overtake), behind=(silver.INTERACTIONS, crash))
+    with pytest.raises(CrashError):
+        feed.clean(DAYS[0], into=hooked, datasets=EVENTS_ONLY)
+    feed.clean("2026-12-01", datasets=EVENTS_ONLY)
+    assert feed.accepted() == {("old", DAYS[0]), ("late", DAYS[1])}
+
+
+def test_an_emptied_delivery_that_changes_nothing_does_not_take_another_runs_commit_for_its_own(feed):
+    """It settles a day for a refused consent, from a reading that the other run made old."""
+    feed.deliver(DAYS[1], event("e1", "03T10:00:00"), event("e2", "03T11:00:00", uid="bob"))
+    feed.clean(DAYS[1], datasets=EVENTS_ONLY)
+    feed.deliver(DAYS[0], user("u-ann", analysed=False), dataset="users")
+    feed.clean(DAYS[0], datasets=("users",))
+    feed.deliver(DAYS[3])
+
+    def overtake() -> None:
+        feed.deliver(DAYS[2], event("late", "03T12:00:00", uid="bob"))
+        feed.clean(DAYS[2], logs="same-logs", datasets=EVENTS_ONLY)
+
+    feed.clean(DAYS[3], into=feed.hooked(ahead=(bronze.EVENTS, overtake)), datasets=EVENTS_ONLY)
+    assert feed.accepted() == {("e2", DAYS[1]), ("late", DAYS[2])}
+
+
+def test_files_that_change_while_they_are_cleaned_are_read_again_and_never_without_end(feed):
+    feed.deliver(DAYS[0], event("old", "02T10:00:00"))
+
+    def correct() -> None:
+        feed.deliver(DAYS[0], event("new", "02T10:00:00"), event("e1", "02T11:00:00"))
+
+    feed.clean(DAYS[0], into=feed.hooked(ahead=(bronze.EVENTS, correct)), datasets=EVENTS_ONLY)
+    assert feed.accepted() == {("new", DAYS[0]), ("e1", DAYS[0])}
+
+    class Restless(Warehouse):
+        def replace(self, table, *rest):
+            if table is bronze.EVENTS:
+                feed.deliver(DAYS[0], *[event(f"n{n}", "02T10:00:00") for n in range(len(list(seen)) + 1)])
+                seen.append(table)
+            return super().replace(table, *rest)
+
+    seen: list = []
+    restless = Restless(feed.spark, str(feed.root), "restless")
+    ((restive,), _) = feed.clean(DAYS[0], into=restless, datasets=EVENTS_ONLY, attempts=2)
+    assert restive.state == "refused" and "kept changing while they were read" in restive.problem
+    assert len(seen) == 2
+
+
+def test_people_who_refuse_while_events_are_settled_are_excluded_and_no_older_reading_of_people_wins(feed):
+    feed.deliver(DAYS[1], event("e1", "03T10:00:00"), event("e2", "03T11:00:00", uid="bob"))
+    feed.deliver(DAYS[0], user("u-ann", analysed=False), dataset="users")
+    feed.deliver(DAYS[1], user("bob", analysed=False), dataset="users")
+
+    def clean_people(day: str, **hooks) -> None:
+        feed.clean(day, into=feed.hooked(**hooks), datasets=("users",))
+
+    def both() -> None:
+        clean_people(DAYS[0], ahead=(silver.USERS, lambda: clean_people(DAYS[1])))
+
+    feed.clean(DAYS[1], into=feed.hooked(ahead=(silver.INTERACTIONS, both)), datasets=EVENTS_ONLY)
+    assert feed.excluded() == {("e1", "consent"), ("e2", "consent")}
+    assert feed.rows() == feed.rebuilt(*DAYS[:2])
+
+
+class Stalled(Warehouse):
+    """A warehouse whose next write of a table stops in the midst of its transaction until it is let go."""
+
+    def __init__(self, spark, root, table, folder: Path):
+        super().__init__(spark, root, "stalled")
+        self.table, self.started, self.go = table, folder / "started", folder / "go"
+
+    def replace(self, table, frame, where, note=None):
+        if table is self.table and not self.started.exists():
+            started, go = self.started, self.go
+
+            def wait(batches):
+                started.touch()
+                until = monotonic() + 120
+                while not go.exists() and monotonic() < until:
+                    sleep(0.1)
+                yield from batches
+
+            frame = frame.coalesce(1).mapInArrow(wait, frame.schema)
+        return super().replace(table, frame, where, note)
+
+
+def in_the_midst(feed: Platform, table, of: Callable[[Warehouse], object], do: Callable[[], object]) -> None:
+    """Run `of` until it writes the table, then `do`, then the rest of `of`; raise what `of` raised."""
+    stalled = Stalled(feed.spark, str(feed.root), table, feed.folder)
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            of(stalled)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = Thread(target=inheritable_thread_target(run))
+    thread.start()
+    while thread.is_alive() and not stalled.started.exists():
+        sleep(0.1)
+    try:
+        do()
+    finally:
+        stalled.go.touch()
+        thread.join()
+    assert stalled.started.exists()
+    if failed:
+        raise failed[0]
+
+
+@pytest.mark.parametrize("empties", [False, True], ids=["corrected", "emptied"])
+def test_of_two_transactions_on_one_day_the_later_is_settled_again(feed, empties):
+    feed.deliver(DAYS[0], event("e1", "02T10:00:00"))
+    feed.deliver(DAYS[1], event("late", "02T11:00:00"))
+    feed.clean(DAYS[0], datasets=EVENTS_ONLY)
+
+    def correct() -> None:
+        feed.deliver(DAYS[0], *([] if empties else [event("e2", "02T12:00:00")]))
+        feed.clean(DAYS[0], logs="same-logs", datasets=EVENTS_ONLY)
+
+    in_the_midst(feed, silver.INTERACTIONS, lambda into: feed.clean(DAYS[1], into=into, datasets=EVENTS_ONLY), correct)
+    assert feed.rows() == feed.rebuilt(*DAYS[:2], datasets=EVENTS_ONLY)
+
+
+def test_of_two_transactions_on_people_the_later_is_settled_again(feed):
+    feed.deliver(DAYS[0], user("u-ann"), dataset="users")
+    feed.deliver(DAYS[1], user("bob"), dataset="users")
+    feed.deliver(DAYS[2], user("cat"), dataset="users")
+    feed.clean(DAYS[0], datasets=("users",))
+    in_the_midst(
+        feed,
+        silver.USERS,
+        lambda into: feed.clean(DAYS[1], into=into, datasets=("users",)),
+        lambda: feed.clean(DAYS[2], datasets=("users",)),
+    )
+    assert feed.rows() == feed.rebuilt(*DAYS[:3], datasets=("users",))
