@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -38,10 +40,24 @@ def build_session(app_name: str, conf_dir: Path, env: str) -> SparkSession:
         for key, value in read_properties(conf_dir / "spark" / f"{env}.conf").items():
             # Paths in the file start at the folder that holds conf/, wherever the job is started from.
             builder = builder.config(key, re.sub(r"(?<![\w./-])conf/", f"{conf_dir}/", value))
-    spark = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
+    with _java_printing_to_stderr():
+        spark = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
     if "DeltaSparkSessionExtension" not in str(spark.conf.get("spark.sql.extensions", "")):
         raise SettingsError(f"this Spark session has no Delta Lake: use --properties-file conf/spark/{env}.conf")
     return spark
+
+
+@contextmanager
+def _java_printing_to_stderr() -> Iterator[None]:
+    """Let a JVM that starts here inherit stderr for stdout: what Ivy says is not part of a job's answer."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def read_properties(file: Path) -> dict[str, str]:
