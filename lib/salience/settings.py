@@ -25,6 +25,8 @@ def _known_action(name: str) -> str:
 
 MAX_LATENESS_DAYS = 60
 """No setting lets events be later than that."""
+MAX_FUTURE_DAYS = 2
+"""Nor lie further ahead of their delivery."""
 
 Environment = Literal["local", "cluster"]
 Weight = Annotated[float, Field(gt=0)]
@@ -87,7 +89,7 @@ class CleanSettings(_Group):
 
     max_lateness_days: int = Field(ge=0, le=MAX_LATENESS_DAYS)
     """An event may be delivered at most this many days after its UTC day."""
-    future_tolerance_minutes: int = Field(ge=0)
+    future_tolerance_minutes: int = Field(ge=0, le=MAX_FUTURE_DAYS * 24 * 60)
     """An event may lie this far after the end of its delivery day, UTC, before it counts as a future event. Logs whose
     days are those of a zone west of UTC need its distance more."""
     max_id_length: int = Field(ge=1)
@@ -271,6 +273,17 @@ def load_settings(
         raise SettingsError(describe(error, "settings", origins)) from None
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML's own reading takes the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for place, key in enumerate(keys):
+            if key in keys[:place]:
+                raise yaml.YAMLError(f"the key {key} is there twice, the second time{node.value[place][0].start_mark}")
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
@@ -278,7 +291,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
         SettingsError: the file is missing, no YAML, or holds something else than a mapping.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except FileNotFoundError:
         raise SettingsError(f"{file}: no such file; name the folder of the settings in SALIENCE_CONF_DIR") from None
     except yaml.YAMLError as error:

@@ -20,8 +20,16 @@ SETTINGS = load_settings(
     ("emitted", "by_reason", "failed"),
     [
         (100, {"too_late": 10, "duplicate": 50}, []),
-        (100, {"too_late": 11, "duplicate": 50}, ["share of too_late of emitted rows"]),
-        (100, {"too_late": 0, "duplicate": 51}, ["share of duplicate of emitted rows"]),
+        (
+            100,
+            {"too_late": 11, "duplicate": 50},
+            ["share of too_late of emitted rows (clean.thresholds.max_shares.too_late)"],
+        ),
+        (
+            100,
+            {"too_late": 0, "duplicate": 51},
+            ["share of duplicate of emitted rows (clean.thresholds.max_shares.duplicate)"],
+        ),
         (99, {"too_late": 99}, []),
     ],
 )

@@ -45,9 +45,9 @@ def asked(spark, tmp_path_factory):
             "e1",
             [
                 f"e1: like, 2026-11-02 02:00:00 UTC, from {FEED}/part-0.parquet",
-                "  excluded: duplicate (a copy of it came with an earlier delivery, or beside it); e1 stands for it",
-                f"e1: like, 2026-11-02 02:00:00 UTC, from {FEED}/part-0.parquet",
                 "  accepted: it stands in silver.interactions",
+                f"e1: like, 2026-11-02 02:00:00 UTC, from {FEED}/part-0.parquet",
+                "  excluded: duplicate (a copy of it came with an earlier delivery, or beside it); e1 stands for it",
                 "e1: like, 2026-11-02 02:00:00 UTC, from feed/interactions/dt=2026-11-03/part-0.parquet",
                 "  excluded: duplicate (a copy of it came with an earlier delivery, or beside it); e1 stands for it",
             ],

@@ -133,8 +133,6 @@ class Stalled(Hooked):
         self.table, self.started, self.go = table, folder / "started", folder / "go"
 
     def replace(self, table, frame, where, note=None):
-        # As a process of its own keeps it: in this one another run's commit makes the session read it anew.
-        frame = frame.localCheckpoint()
         if table is self.table and not self.started.exists():
             started, go = self.started, self.go
 

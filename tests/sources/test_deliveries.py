@@ -295,7 +295,7 @@ def test_refused_and_held_deliveries_are_all_named_and_held_ones_are_an_audit_th
         require_none_refused(found)
     assert str(caught.value) == (
         "held 1 of 3 deliveries (1 taken): feed/interactions/dt=2026-11-04: share of bot of emitted rows: 0.5 "
-        f"(at most 0.2). {refused.replace('2 taken', '1 taken')}. "
-        "What is right all the same passes with other clean.thresholds"
+        "(at most 0.2). What is right all the same passes with another value of the setting that is named. "
+        f"{refused.replace('2 taken', '1 taken')}"
     )
     require_none_refused(found[:1])

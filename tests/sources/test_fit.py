@@ -47,6 +47,33 @@ def emit(**more):
         (mapped(event_time={"from": "ctx", "unit": "iso8601"}), "event_time.from: 'ctx': [DATATYPE_MISMATCH"),
         (mapped(event_time={"from": "tags", "unit": "seconds"}), "event_time.from: 'tags': [DATATYPE_MISMATCH"),
         (mapped(emit=emit(when="tags")), "emit.seen.when: 'tags': [DATATYPE_MISMATCH"),
+        (
+            mapped(emit=emit(when="slot")),
+            "emit.seen.when: 'slot' is no condition but a int; conditions are like slot = 1",
+        ),
+        (mapped(emit=emit(when="act")), "emit.seen.when: 'act' is no condition but a string"),
+        *(
+            (
+                mapped(event_time={"from": "ts", "unit": "text", "format": format_}),
+                f"event_time.format: {format_!r} does not",
+            )
+            for format_ in (
+                "YYYY-MM-dd",
+                "%Y-%m-%d",
+                "yyyy-mm-dd",
+                "HH:mm:ss",
+                "yyyy-MM-dd hh:mm",
+                "yyyy'",
+                "EEE MMM dd HH:mm:ss Z yyyy",
+            )
+        ),
+        *(
+            (
+                mapped(event_time={"from": text, "unit": "iso8601"}),
+                f"event_time.from: {text!r} reads text as a time by itself",
+            )
+            for text in ("cast(act as timestamp)", "to_timestamp(act, 'yyyyMMdd')")
+        ),
         (mapped(emit=emit(when="shown = 1")), "emit.seen.when: 'shown = 1' uses the column shown, which is not in"),
         (mapped(emit=emit(columns={"position": "ctx"})), "emit.seen.columns.position: 'ctx': [DATATYPE_MISMATCH"),
         (mapped(defaults={"position": "first"}), "defaults.position: 'first' is no int"),
@@ -65,6 +92,14 @@ def test_what_does_not_fit_is_told_with_file_and_key_before_any_row_is_read(spar
 def test_expressions_types_and_defaults_that_fit_pass(spark):
     columns = {"position": "SLOT + 1", "device": "ctx.app.NAME", "paid": "NULL", "value": "'1.50'"}
     require_fitting(spark, mapped(columns, defaults={"position": "3", "paid": False, "value": 0}))
+    for format_ in (
+        "yyyyMMdd",
+        "dd/MMM/yyyy:HH:mm:ss Z",
+        "hh:mm a dd.MM.yy",
+        "yyyy-MM-dd'T'HH:mm:ss.SSSX",
+        "yyyy-MM-dd HH:mm VV",
+    ):
+        require_fitting(spark, mapped(event_time={"from": "act", "unit": "text", "format": format_}))
     require_fitting(spark, mapped(emit=emit(when="exists(tags, tag -> tag = act)", columns={"position": "slot"})))
 
 
@@ -73,6 +108,8 @@ def test_required_are_the_columns_named_and_those_of_ids_action_time_and_conditi
     assert required_columns(spark, "interactions", part) == {"id", "uid", "post", "act", "ts", "slot"}
     several = mapped({"raw_user_id": "coalesce(UID, ctx.os)"}, emit=emit(when="size(tags) > 0")).interactions
     assert required_columns(spark, "interactions", several) == {"id", "uid", "Ctx", "post", "ts", "tags"}
+    other = mapped(emit=emit(columns={"content_id": "act", "device": "tags[0]"})).interactions
+    assert required_columns(spark, "interactions", other) == {"id", "uid", "post", "ts", "act"}
 
 
 DECLARED = (

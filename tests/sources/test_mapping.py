@@ -110,7 +110,13 @@ def test_the_projects_own_mappings_load_and_fit(spark, platform):
         ("platform:", "zone: UTC\nplatform:", "zone: there is no such key"),
         ("users:", "orders:", "orders: there is no such key"),
         ("platform:", "format: csv\nplatform:", "format: there is no such key"),
+        ("platform: shop", "platform: shop\nplatform: shop", "not valid YAML: the key platform is there twice"),
         # partition and complete
+        (
+            "platform:",
+            "partition: p_date=yyyyMMdd\nplatform:",
+            "partition: Value error, it must name %Y, %m and %d once",
+        ),
         ("platform:", "partition: dt=%Y-%m\nplatform:", "partition: Value error, it must name %Y, %m and %d once each"),
         ("platform:", "partition: /%Y/%m/%d\nplatform:", "partition: Value error, write it like dt=%Y-%m-%d"),
         ("platform:", "complete: {}\nplatform:", "complete: Value error, give either `marker` or `settled_minutes`"),
@@ -184,6 +190,16 @@ def test_the_projects_own_mappings_load_and_fit(spark, platform):
             ACTION,
             "  emit: {seen: {action: impression, columns: {colour: c}}}\n",
             "interactions.emit.seen.columns.colour: no such column; there are event_id, ",
+        ),
+        (
+            ACTION,
+            "  emit: {seen: {action: impression, columns: {event_id: article}}}\n",
+            "interactions.emit.seen.columns.event_id: needs columns.event_id; without it, it is made of",
+        ),
+        (
+            "article}\n  action",
+            "article}\n  defaults: {utc_offset_min: 60}\n  action",
+            "defaults.utc_offset_min: needs",
         ),
         # event_time
         ("unit: seconds", "unit: days", "interactions.event_time.unit: Input should be 'iso8601', 'text', 'seconds', "),

@@ -143,6 +143,35 @@ TIMES = [
         "2026-11-02 04:30:00",
         330,
     ),
+    # What stands behind or before the time of day is no offset where the format knows none.
+    (
+        {"unit": "text", "format": "yyyy-MM-dd hh:mm:ss a", **SHANGHAI},
+        "string",
+        "2026-11-02 09:00:00 PM",
+        "2026-11-02 13:00:00",
+        480,
+    ),
+    (
+        {"unit": "text", "format": "HH:mm:ss MMM dd yyyy", **SHANGHAI},
+        "string",
+        "21:00:00 Nov 02 2026",
+        "2026-11-02 13:00:00",
+        480,
+    ),
+    (
+        {"unit": "text", "format": "HH:mm-dd/MM/yyyy", **SHANGHAI},
+        "string",
+        "21:00-02/11/2026",
+        "2026-11-02 13:00:00",
+        480,
+    ),
+    (
+        {"unit": "text", "format": "yyyy-MM-dd'T'HH:mm:ss'Z'", **SHANGHAI},
+        "string",
+        "2026-11-02T10:00:00Z",
+        "2026-11-02 10:00:00",
+        0,
+    ),
     ({"unit": "iso8601"}, "string", "2026-11-02T10:00:00", "2026-11-02 10:00:00", None),
     ({"unit": "iso8601"}, "string", "2026-11-02T10:00:00+08:00", "2026-11-02 02:00:00", 480),
     ({"unit": "iso8601"}, "string", "10:00:00", None, None),
@@ -284,3 +313,42 @@ def test_the_hash_of_a_row_tells_null_from_empty_and_one_column_from_another(typ
     values = [("x", None), (None, "x"), ("", None), (None, None), ("", ""), ("x", None)]
     rows = typed(mapped(raw=raw), [event(uid=str(n), a=a, b=b) | {"uid": "ann"} for n, (a, b) in enumerate(values)])
     assert len({row["row_hash"] for row in rows.collect()}) == 5
+
+
+def test_the_hash_of_a_row_tells_where_in_a_struct_a_list_or_a_map_a_null_stands(typed):
+    raw = {"ctx": "struct<a: string, b: string>", "tags": "array<string>", "kv": "map<string,string>"}
+    values = [
+        {"ctx": {"a": None, "b": "x"}},
+        {"ctx": {"a": "x", "b": None}},
+        {"ctx": {"a": None, "b": None}},
+        {"tags": [None, "x"]},
+        {"tags": ["x"]},
+        {"tags": ["x", None]},
+        {"tags": []},
+        {"kv": [("a", None), ("b", "x")]},
+        {"kv": [("a", "x"), ("b", None)]},
+        {},
+    ]
+    rows = typed(mapped(raw=raw), [event(**{"ctx": None, "tags": None, "kv": None} | value) for value in values])
+    assert len({row["row_hash"] for row in rows.collect()}) == len(values)
+    again = typed(mapped("again", raw=raw), [event(ctx={"a": None, "b": "x"}, tags=None, kv=None)] * 2).collect()
+    assert len({row["row_hash"] for row in again}) == 1
+
+
+def test_text_that_an_expression_makes_of_bytes_is_told_where_it_is_no_utf8(typed):
+    columns = {"raw_user_id": "uid", "content_id": "cast(post as string)"}
+    rows = typed(
+        mapped(columns=columns, raw={"post": "binary"}), [event(post=b"p1"), event(uid="bob", post=b"\xff\xfe")]
+    )
+    got = {row["raw_user_id"]: (row["content_id"], row[IS_UTF8]) for row in rows.collect()}
+    assert got == {"ann": ("p1", True), "bob": ("\ufffd\ufffd", False)}
+
+
+def test_events_without_ids_of_their_own_differ_by_whom_they_follow_and_what_they_grant(typed):
+    columns = {"raw_creator_id": "who", "reward_id": "coupon", "mechanism_id": "poll"}
+    rows = [
+        event(post=None, **{"who": None, "coupon": None, "poll": None} | one)
+        for one in ({"who": "a"}, {"who": "b"}, {"coupon": "c"}, {"coupon": "d"}, {"poll": "e"})
+    ]
+    found = typed(mapped(columns=columns, raw=dict.fromkeys(("who", "coupon", "poll"), "string")), [*rows, rows[0]])
+    assert len({row["event_id"] for row in found.collect()}) == 5

@@ -40,6 +40,14 @@ class Source:
     key: PseudonymKey
 
 
+class _ChangedError(Exception):
+    """Deliveries were delivered again while they were read."""
+
+    def __init__(self, deliveries: Sequence[Delivery]) -> None:
+        super().__init__()
+        self.deliveries = list(deliveries)
+
+
 def clean_dataset(
     warehouse: Warehouse,
     source: Source,
@@ -70,12 +78,16 @@ def clean_dataset(
     counts: dict[date, Mapping[str, int]] = {}
     left = list(days)
     for _ in range(settings.attempts):
-        found, more = _clean_once(warehouse, source, dataset, left, settings, say, note)
+        is_written = True
+        try:
+            found, more = _clean_once(warehouse, source, dataset, left, settings, say, note)
+        except _ChangedError as changed:
+            is_written, found, more = False, changed.deliveries, {}
         outcomes |= {delivery.day: delivery for delivery in found}
         counts |= more
         # Whoever delivered again meanwhile, and cleaned it, must not lose to what was read here before.
         taken = [delivery for delivery in found if delivery.state == "taken"]
-        left = [d.day for d in taken if not is_as_found(warehouse.spark, source.mapping, d)]
+        left = [d.day for d in taken if not is_written or not is_as_found(warehouse.spark, source.mapping, d)]
         if not left:
             break
     restless = "its files kept changing while they were read; clean it again once it is delivered, for some were taken"
@@ -106,20 +118,20 @@ def _clean_once(
             shares = {d.day: _shares(d, whole.counts[d.day], ROW_RULES[dataset], settings) for d in whole.deliveries}
             stage = whole.left_with(_hold(whole.outcomes, shares, audits))
             if dataset == "interactions":
-                return _take_events(warehouse, source.key, stage, settings, say, note, audits)
-            return _take_dimension(warehouse, source.key, dataset, stage, say, note)
+                return _take_events(warehouse, source, stage, settings, say, note, audits)
+            return _take_dimension(warehouse, source, dataset, stage, say, note)
     finally:
         record(warehouse, audits)
 
 
 def _take_dimension(
-    warehouse: Warehouse, key: PseudonymKey, dataset: Dataset, stage: Staged, say: Say, note: Note
+    warehouse: Warehouse, source: Source, dataset: Dataset, stage: Staged, say: Say, note: Note
 ) -> Outcome:
     if stage.days:
-        note(*_into_bronze(warehouse, key, dataset, stage))
+        note(*_into_bronze(warehouse, source, dataset, stage))
     if stage.days and dataset in DIMENSIONS:
-        say(f"settling {key.platform}/{dataset} in silver")
-        _settle_dimension(warehouse, key, dataset, note)
+        say(f"settling {source.mapping.platform}/{dataset} in silver")
+        _settle_dimension(warehouse, source.key, dataset, note)
     counts = {d.day: stage.counts[d.day] for d in stage.deliveries}
     return list(stage.outcomes), {
         day: {**of_day, "excluded": 0, "accepted": of_day["passing"]} for day, of_day in counts.items()
@@ -158,7 +170,7 @@ def _is_settled(warehouse: Warehouse, platform: str, dataset: Dataset) -> bool:
 
 def _take_events(
     warehouse: Warehouse,
-    key: PseudonymKey,
+    source: Source,
     stage: Staged,
     settings: CleanSettings,
     say: Say,
@@ -166,11 +178,11 @@ def _take_events(
     audits: list[Audit],
 ) -> Outcome:
     """Judge the event days as they will be with the staged deliveries, and only then take these."""
-    event_days = EventDays(warehouse, key, settings, note)
+    event_days, platform = EventDays(warehouse, source.key, settings, note), source.mapping.platform
     while True:
         if not stage.days and not warehouse.exists(bronze.EVENTS):
             return list(stage.outcomes), {}
-        say(f"judging {key.platform}/interactions")
+        say(f"judging {platform}/interactions")
         with event_days.judge(stage.days, stage.rows) as judged:
             verdicts = event_days.count(judged, stage.days)
             counts = {day: {**stage.counts[day], **verdicts[day]} for day in stage.days}
@@ -181,10 +193,10 @@ def _take_events(
                 continue
             audits += (balance := _audit_events(stage.deliveries, counts))
             require_passed(balance)
-            say(f"settling {key.platform}/interactions in silver")
+            say(f"settling {platform}/interactions in silver")
             own = None
             if stage.days:
-                table, commit = _into_bronze(warehouse, key, "interactions", stage)
+                table, commit = _into_bronze(warehouse, source, "interactions", stage)
                 note(table, commit)
                 # Where nothing was written there may be no commit, and the newest version is another run's.
                 own = commit.version if commit.rows else None
@@ -194,19 +206,25 @@ def _take_events(
         return list(stage.outcomes), counts
 
 
-def _into_bronze(warehouse: Warehouse, key: PseudonymKey, dataset: Dataset, stage: Staged) -> tuple[Table, Commit]:
-    """Write what is staged, again where another run writes the same deliveries at this moment."""
-    table = BRONZE_TABLES[dataset]
-    where: Where = {"platform": [key.platform], "delivery_date": stage.days}
-    about = {"platform": key.platform, "delivery_days": [day.isoformat() for day in stage.days]}
+def _into_bronze(warehouse: Warehouse, source: Source, dataset: Dataset, stage: Staged) -> tuple[Table, Commit]:
+    """Write what is staged, again where another run writes the same deliveries at this moment.
+
+    Raises:
+        _ChangedError: the files are not those any more that were read; nothing is written.
+        ConflictError: other runs kept writing these deliveries.
+    """
+    table, platform = BRONZE_TABLES[dataset], source.mapping.platform
+    where: Where = {"platform": [platform], "delivery_date": stage.days}
+    about = {"platform": platform, "delivery_days": [day.isoformat() for day in stage.days]}
     for pause in _PATIENCE_S:
+        # Another run may have taken what they are now, and ours may die before it looks again.
+        if not all(is_as_found(warehouse.spark, source.mapping, delivery) for delivery in stage.deliveries):
+            raise _ChangedError(stage.outcomes)
         try:
             return table, warehouse.replace(table, stage.rows, where, about)
         except CONFLICTS:
             sleep(pause)
-    raise ConflictError(
-        f"{key.platform}/{dataset}: other runs kept writing these deliveries; clean the same days again"
-    )
+    raise ConflictError(f"{platform}/{dataset}: other runs kept writing these deliveries; clean the same days again")
 
 
 def _hold(

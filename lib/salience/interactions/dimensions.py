@@ -27,6 +27,8 @@ class Dimension:
     details: tuple[str, ...]
     derived: Mapping[str, Callable[[], SparkColumn]]
     """Columns of silver that are made of others."""
+    refusals: tuple[str, ...] = ()
+    """Details that say with false that a person refuses something: of contradicting rows those count."""
 
 
 def _dimension(
@@ -34,15 +36,21 @@ def _dimension(
     key: tuple[str, ...],
     details: tuple[Column, ...],
     derived: Mapping[str, Callable[[], SparkColumn]] | None = None,
+    refusals: tuple[str, ...] = (),
 ) -> Dimension:
-    return Dimension(table, key, tuple(column.name for column in details), derived or {})
+    return Dimension(table, key, tuple(column.name for column in details), derived or {}, refusals)
 
 
 DIMENSIONS: Mapping[Dataset, Dimension] = {
     "contents": _dimension(
         silver.CONTENTS, ("content_id",), (Column("raw_creator_id", "string", ""), *bronze.CONTENT_DETAILS)
     ),
-    "users": _dimension(silver.USERS, ("raw_user_id",), bronze.USER_DETAILS),
+    "users": _dimension(
+        silver.USERS,
+        ("raw_user_id",),
+        bronze.USER_DETAILS,
+        refusals=("consent_analysis", "consent_personalised"),
+    ),
     "accounts": _dimension(silver.ACCOUNTS, ("raw_creator_id",), bronze.ACCOUNT_DETAILS),
     "assignments": _dimension(
         silver.ASSIGNMENTS,
@@ -64,7 +72,8 @@ def rebuilt(warehouse: Warehouse, dataset: Dataset, key: PseudonymKey) -> DataFr
     """Return a platform's dimension, made anew of all of its deliveries in bronze."""
     dimension = DIMENSIONS[dataset]
     of_platform = warehouse.read(BRONZE_TABLES[dataset]).where(F.col("platform") == key.platform)
-    history = versions(of_platform.where(F.size("violations") == 0), dimension.key, dimension.details)
+    passing = of_platform.where(F.size("violations") == 0)
+    history = versions(passing, dimension.key, dimension.details, dimension.refusals)
     raw_ids = {raw: name for raw, name in RAW_IDS.items() if raw in history.columns}
     named = with_pseudonyms(warehouse.spark, history, key, raw_ids)
     for name, make in dimension.derived.items():

@@ -31,10 +31,12 @@ def explain_event(warehouse: Warehouse, platform: str, event_id: str) -> list[st
         raise InputError(_unknown(warehouse, platform, event_id))
     accepted = _rows(warehouse, silver.INTERACTIONS, platform, event_id, order[:3])
     excluded = _rows(
-        warehouse, silver.EXCLUDED_EVENTS, platform, event_id, (*order[:4], "reasons", "reason", "winner_event_id")
+        warehouse, silver.EXCLUDED_EVENTS, platform, event_id, (*order[:3], "reasons", "reason", "winner_event_id")
     )
+    # A copy is never the first of its kind, which may be excluded for another reason.
+    excluded.sort(key=lambda row: row["reason"] == "duplicate")
     lines = []
-    for row in sorted(delivered, key=lambda row: [str(row[name]) for name in order]):
+    for row in sorted(delivered, key=_order):
         when = f"{row['event_time']:%Y-%m-%d %H:%M:%S} UTC" if row["event_time"] else "no readable time"
         lines.append(f"{row['event_id']}: {row['action'] or 'unknown action'}, {when}, from {row['source_file']}")
         lines.append(f"  {_verdict(row, accepted, excluded)}")
@@ -49,13 +51,14 @@ def _rows(warehouse: Warehouse, table: Table, platform: str, event_id: str, colu
 
 
 def _verdict(row: Row, accepted: list[Row], excluded: list[Row]) -> str:
-    """Return what became of one delivered row; of equal copies the last is the accepted one."""
+    """Return what became of one delivered row; of copies in one delivery the first by row_hash is the accepted one."""
     if row["violations"]:
         return f"rejected: {_reasons(row['violations'])}"
-    stands = [other for other in accepted if _same(row, other, "event_id", "event_time", "delivery_date")]
-    out = [other for other in excluded if _same(row, other, "event_id", "event_time", "delivery_date", "row_hash")]
-    # First those of the row itself: what is accepted does not say which of several copies it was.
-    if not out and stands:
+    stands, out = (
+        [other for other in found if _same(row, other, "event_id", "event_time", "delivery_date")]
+        for found in (accepted, excluded)
+    )
+    if stands:
         accepted.remove(stands[0])
         return "accepted: it stands in silver.interactions"
     if not out:
@@ -80,11 +83,18 @@ def _unknown(warehouse: Warehouse, platform: str, event_id: str) -> str:
     looked_at = warehouse.read(ops.DELIVERIES).where(
         (F.col("platform") == platform) & (F.col("dataset") == "interactions")
     )
+    if looked_at.isEmpty():
+        return f"{told}; none of its deliveries was ever looked at, so check --platform"
     newest: dict[Any, Row] = {}
     for row in sorted(looked_at.select("delivery_date", "state", "problem", "seen_at").collect(), key=_seen):
         newest[row["delivery_date"]] = row
     left = [f"{day} {row['state']}{_why(row)}" for day, row in sorted(newest.items()) if row["state"] != "taken"]
     return f"{told}; not taken: {'; '.join(left)}" if left else f"{told}; all that were looked at were taken"
+
+
+def _order(row: Row) -> tuple[Any, ...]:
+    times = str(row["event_time"]), str(row["delivery_date"])
+    return (row["event_id"], *times, row["row_hash"], row["source_file"])
 
 
 def _seen(row: Row) -> Any:

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from functools import reduce
 from math import ceil
 from typing import Any
+from uuid import uuid4
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -20,7 +21,7 @@ from salience.interactions.day_rules import is_accepted, is_late_in_day, judge_d
 from salience.interactions.dimensions import RAW_IDS
 from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
 from salience.interactions.rules import DAY_RULES
-from salience.settings import MAX_LATENESS_DAYS, CleanSettings
+from salience.settings import MAX_FUTURE_DAYS, MAX_LATENESS_DAYS, CleanSettings
 from salience.tables import bronze, silver
 from salience.tables.contract import Table
 from salience.tables.warehouse import CONFLICTS, Commit, PartitionValue, Warehouse, is_in
@@ -30,6 +31,9 @@ Where = Mapping[str, Sequence[PartitionValue]]
 Verdicts = Mapping[date, Mapping[str, int]]
 """Delivery day -> excluded, accepted, reused ids, and events by day rule."""
 _DAY = timedelta(days=1)
+_DELIVERIES, _EVENT_DAYS = "deliveries", "event_days"
+_BESIDE = ((silver.REJECTED_EVENTS, _DELIVERIES), (silver.EXCLUDED_EVENTS, _EVENT_DAYS))
+"""What is written ahead of the accepted events, and what the notes of commits call the days that it is replaced by."""
 _HISTORY = 200
 """Commits of bronze that are looked at for deliveries which were taken but never settled."""
 
@@ -38,8 +42,8 @@ _HISTORY = 200
 class Judged:
     """Event days judged by one reading of bronze."""
 
-    bronze_version: int
-    users_version: int
+    versions: Mapping[str, int]
+    """Of the tables that the verdicts rest on, and of those they will replace, as these were before; by name."""
     deliveries: tuple[date, ...]
     """Days of the deliveries that are settled."""
     event_days: tuple[date, ...]
@@ -70,20 +74,21 @@ class EventDays:
             staged: rows that stand for what bronze holds of these deliveries; none to judge what it holds.
             also: event days to judge even if nothing seems to touch them.
         """
-        # The versions first: whatever comes between is seen as newer than what is read.
-        versions = self._newest(bronze.EVENTS), self._newest(silver.USERS)
-        pending = [day for day in self.unsettled() if day not in deliveries]
-        settled = sorted({*deliveries, *pending})
-        rows = self._bronze(deliveries, staged)
+        # Exactly these are read: a frame of the newest would be read anew, and otherwise, behind the first commit.
+        read = (bronze.EVENTS, silver.USERS, silver.REJECTED_EVENTS, silver.EXCLUDED_EVENTS)
+        versions = {str(table): self._newest(table) for table in read}
+        torn_deliveries, torn_days = self._torn()
+        settled = sorted({*deliveries, *self.unsettled(), *torn_deliveries})
+        rows = self._bronze(versions[str(bronze.EVENTS)], deliveries, staged)
         delivered = rows.where(is_in("delivery_date", settled))
         passing = rows.where(F.size("violations") == 0)
-        withdrawn = self._withdrawn()
-        touched = sorted({*also, *self._dirty_days(delivered, settled, withdrawn)})
+        withdrawn = self._withdrawn(versions[str(silver.USERS)])
+        touched = sorted({*also, *torn_days, *self._dirty_days(delivered, settled, withdrawn)})
         events = self._in_reach(passing, touched, settled).where(looked_at("event_date", touched, self.settings))
         named = with_pseudonyms(self.warehouse.spark, events.drop("violations", "payload"), self.key, RAW_IDS)
         judged = judge_days(named, withdrawn, self._erased(), touched, self.settings).persist()
         try:
-            yield Judged(*versions, tuple(settled), tuple(touched), delivered.where(F.size("violations") > 0), judged)
+            yield Judged(versions, tuple(settled), tuple(touched), delivered.where(F.size("violations") > 0), judged)
         finally:
             judged.unpersist()
 
@@ -114,13 +119,19 @@ class EventDays:
         of_days: Where = {"platform": [self.platform], "event_date": list(judged.event_days)}
         about = {
             "platform": self.platform,
-            "event_days": [day.isoformat() for day in judged.event_days],
-            "bronze": max(judged.bronze_version, own or 0),
+            _DELIVERIES: [day.isoformat() for day in judged.deliveries],
+            _EVENT_DAYS: [day.isoformat() for day in judged.event_days],
+            "bronze": max(judged.versions[str(bronze.EVENTS)], own or 0),
+            "reading": uuid4().hex,
+            **{str(table): judged.versions[str(table)] for table, _ in _BESIDE},
         }
         rejected = judged.rejected.withColumnRenamed("violations", "reasons")
         excluded = judged.events.where(~is_accepted())
         erased = F.col("reason") == "erased"
         excluded = excluded.withColumn("user_id", F.when(~erased, F.col("user_id")))
+        # Beside a pseudonym, the hash of the raw row would let anybody try raw ids until one fits.
+        keyed = with_pseudonyms(self.warehouse.spark, excluded, self.key, {"row_hash": "row_hash"})
+        excluded = keyed.withColumn("row_hash", F.conv(F.substring("row_hash", 1, 15), 16, 10).cast("bigint"))
         frames: list[tuple[Table, DataFrame, Where]] = [
             (silver.REJECTED_EVENTS, rejected, of_deliveries),
             (silver.EXCLUDED_EVENTS, excluded, of_days),
@@ -157,8 +168,8 @@ class EventDays:
 
     def _has_moved(self, judged: Judged, own: int | None) -> bool:
         """Return whether what was read has changed since: other deliveries, or what is known of people."""
-        deliveries = [version for version, _ in self._commits(bronze.EVENTS, judged.bronze_version) if version != own]
-        return bool(deliveries or self._commits(silver.USERS, judged.users_version))
+        taken, people = (self._commits(table, judged.versions[str(table)]) for table in (bronze.EVENTS, silver.USERS))
+        return any(version != own for version, _ in taken) or bool(people)
 
     def _commits(self, table: Table, since: int = -1) -> list[tuple[int, dict[str, Any]]]:
         """Return version and note of the platform's newest commits to a table, newest first."""
@@ -177,11 +188,27 @@ class EventDays:
         taken = self._commits(bronze.EVENTS, since=settled)
         return {date.fromisoformat(day) for _, note in taken for day in note.get("delivery_days", [])}
 
-    def _bronze(self, deliveries: Sequence[date], staged: DataFrame | None) -> DataFrame:
-        if not self.warehouse.exists(bronze.EVENTS):
+    def _torn(self) -> tuple[set[date], set[date]]:
+        """Return deliveries and event days whose rejected or excluded events another reading left than the accepted.
+
+        A run left them that died in between, or is in between now. Where nothing changes there is no commit; so it is
+        enough that the accepted ones were written by a reading that knew the commit to the others.
+        """
+        accepted, deliveries, event_days = self._commits(silver.INTERACTIONS), set[str](), set[str]()
+        for table, key in _BESIDE:
+            last = _newest_by_day(accepted, key)
+            for day, (version, note) in _newest_by_day(self._commits(table), key).items():
+                _, end = last.get(day, (-1, {}))
+                if note.get("reading") != end.get("reading") and end.get(str(table), -1) < version:
+                    deliveries |= set(note[_DELIVERIES])
+                    event_days |= set(note[_EVENT_DAYS])
+        return {date.fromisoformat(day) for day in deliveries}, {date.fromisoformat(day) for day in event_days}
+
+    def _bronze(self, version: int, deliveries: Sequence[date], staged: DataFrame | None) -> DataFrame:
+        if version < 0:
             assert staged is not None, "nothing was ever taken"
             return staged
-        stored = self.warehouse.read(bronze.EVENTS).where(F.col("platform") == self.platform)
+        stored = self.warehouse.read(bronze.EVENTS, version).where(F.col("platform") == self.platform)
         if staged is None:
             return stored
         return stored.where(~is_in("delivery_date", deliveries)).unionByName(staged)
@@ -209,8 +236,8 @@ class EventDays:
         """Return the condition on event_date that the deliveries can have events of a day; it spares old partitions."""
         if not deliveries:
             return F.lit(False)
-        ahead = 1 + ceil(self.settings.future_tolerance_minutes / (24 * 60))
-        first, last = min(deliveries) - timedelta(days=MAX_LATENESS_DAYS), max(deliveries) + timedelta(days=ahead)
+        first = min(deliveries) - timedelta(days=MAX_LATENESS_DAYS)
+        last = max(deliveries) + timedelta(days=1 + MAX_FUTURE_DAYS)
         return F.col("event_date").between(F.lit(first), F.lit(last))
 
     def _in_reach(self, passing: DataFrame, touched: Sequence[date], settled: Sequence[date]) -> DataFrame:
@@ -230,10 +257,10 @@ class EventDays:
                 first, last = min(first, oldest or first), max(last, newest or last)
         return passing.where(F.col("delivery_date").between(F.lit(first), F.lit(last)))
 
-    def _withdrawn(self) -> DataFrame | None:
-        if not self.warehouse.exists(silver.USERS):
+    def _withdrawn(self, version: int) -> DataFrame | None:
+        if version < 0:
             return None
-        users = self.warehouse.read(silver.USERS)
+        users = self.warehouse.read(silver.USERS, version)
         refusing = users.where((F.col("platform") == self.platform) & ~F.col("consent_analysis"))
         return None if refusing.isEmpty() else refusing.select("user_id", "valid_from", "valid_to")
 
@@ -241,6 +268,15 @@ class EventDays:
         if not self.warehouse.exists(silver.ERASURES):
             return None
         return self.warehouse.read(silver.ERASURES).where(F.col("platform") == self.platform).select("user_id")
+
+
+def _newest_by_day(commits: Sequence[tuple[int, dict[str, Any]]], key: str) -> dict[str, tuple[int, dict[str, Any]]]:
+    """Return day -> version and note of the newest commit whose note names it under the key."""
+    newest: dict[str, tuple[int, dict[str, Any]]] = {}
+    for version, note in commits:
+        for day in note.get(key, ()):
+            newest.setdefault(day, (version, note))
+    return newest
 
 
 def _judged_otherwise(rows: DataFrame, table: Table, withdrawn: DataFrame | None) -> DataFrame:

@@ -8,6 +8,8 @@ from salience.interactions.rules import MEANINGS
 from salience.settings import ThresholdSettings
 from salience.tables.audits import Audit
 
+_SETTINGS = "clean.thresholds"
+
 
 def require_known_reasons(settings: ThresholdSettings) -> None:
     """Check that thresholds are for rules that there are.
@@ -31,7 +33,7 @@ def audit_shares(
     return [
         Audit(
             table,
-            f"share of {reason} of emitted rows",
+            f"share of {reason} of emitted rows ({_SETTINGS}.max_shares.{reason})",
             place,
             rows / emitted,
             settings.max_shares.get(reason, settings.max_shares["default"]),
@@ -50,6 +52,18 @@ def audit_volume(table: str, place: str, rows: int, past: Sequence[int], setting
         return []
     ratio = rows / expected
     return [
-        Audit(table, "rows over the same weekday's median", place, ratio, settings.volume.max_ratio),
-        Audit(table, "1 - rows over the same weekday's median", place, 1 - ratio, 1 - settings.volume.min_ratio),
+        Audit(
+            table,
+            f"rows over the same weekday's median ({_SETTINGS}.volume.max_ratio)",
+            place,
+            ratio,
+            settings.volume.max_ratio,
+        ),
+        Audit(
+            table,
+            f"share of the same weekday's median that is missing (1 - {_SETTINGS}.volume.min_ratio)",
+            place,
+            1 - ratio,
+            1 - settings.volume.min_ratio,
+        ),
     ]

@@ -174,14 +174,18 @@ class _SchemaCheck:
         return replace(delivery, rows=rows, added=tuple(sorted(added)))
 
     def _compare(self, entry: FileEntry) -> tuple[str | None, tuple[str, ...]]:
+        unknown: list[str] = []
         try:
             found: T.StructType = self._spark.read.parquet(entry.path).schema
         except (PySparkException, Py4JJavaError) as error:
-            return f"its schema cannot be read ({_cause(error)}); deliver it again", ()
+            found, unknown = files.readable_schema(self._spark, entry)
+            declared = {name.casefold() for name in self._declared.names}
+            if not unknown or any(name.casefold() in declared for name in unknown):
+                return f"its schema cannot be read ({_cause(error)}); deliver it again", ()
         problem = misfit(self._declared, found, self._required)
         if problem:
             return f"{problem}; deliver it again, or change {self._where}.raw", ()
-        return None, added_columns(self._declared, found)
+        return None, (*added_columns(self._declared, found), *unknown)
 
 
 def _cause(error: PySparkException | Py4JJavaError) -> str:

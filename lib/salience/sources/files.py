@@ -1,9 +1,14 @@
 """Lists folders and looks into files on any file system that Hadoop knows (local disk, HDFS, object stores)."""
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
+from pyspark.sql import types as T
 
 PARQUET_MAGIC = int.from_bytes(b"PAR1", "big")
 
@@ -66,16 +71,37 @@ def parquet_footer(spark: SparkSession, entry: FileEntry) -> tuple[str, int]:
         py4j.protocol.Py4JJavaError: the footer cannot be read.
         ValueError: it contradicts itself.
     """
-    jvm: Any = spark.sparkContext._jvm
-    configuration = spark.sparkContext._jsc.hadoopConfiguration()
-    source = jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(
-        jvm.org.apache.hadoop.fs.Path(entry.path), configuration
-    )
-    reader = jvm.org.apache.parquet.hadoop.ParquetFileReader.open(source)
-    try:
+    with _reader(spark, entry) as reader:
         about = reader.getFooter().getFileMetaData()
         by_spark = about.getKeyValueMetaData().get("org.apache.spark.sql.parquet.row.metadata")
         return f"{about.getSchema().toString()}{by_spark}", _rows(reader.getFooter())
+
+
+def readable_schema(spark: SparkSession, entry: FileEntry) -> tuple[T.StructType, list[str]]:
+    """Return the columns of a Parquet file that are of types which Spark knows, and the names of the others."""
+    jvm: Any = spark.sparkContext._jvm
+    parquet = jvm.org.apache.spark.sql.execution.datasources.parquet
+    convert = parquet.ParquetToSparkSchemaConverter(spark._jsparkSession.sessionState().conf()).convert
+    known, unknown = T.StructType(), []
+    with _reader(spark, entry) as reader:
+        for field in reader.getFooter().getFileMetaData().getSchema().getFields():
+            alone = jvm.org.apache.parquet.schema.MessageType("one", jvm.java.util.Collections.singletonList(field))
+            try:
+                known.fields += T.StructType.fromJson(json.loads(convert(alone).json())).fields
+            except Py4JJavaError:
+                unknown.append(str(field.getName()))
+    return T.StructType(known.fields), unknown
+
+
+@contextmanager
+def _reader(spark: SparkSession, entry: FileEntry) -> Iterator[Any]:
+    jvm: Any = spark.sparkContext._jvm
+    configuration = spark.sparkContext._jsc.hadoopConfiguration()
+    path = jvm.org.apache.hadoop.fs.Path(entry.path)
+    source = jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(path, configuration)
+    reader = jvm.org.apache.parquet.hadoop.ParquetFileReader.open(source)
+    try:
+        yield reader
     finally:
         reader.close()
 

@@ -1,5 +1,8 @@
 """Whether a mapping fits our tables, and whether a log fits its mapping."""
 
+import re
+
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -13,6 +16,7 @@ from salience.sources.mapping import (
     DatasetMapping,
     InteractionsMapping,
     SourceMapping,
+    TimeMapping,
     needed_columns,
 )
 
@@ -34,8 +38,10 @@ def require_fitting(spark: SparkSession, mapping: SourceMapping) -> None:
                 ) from None
         empty = spark.createDataFrame([], raw_schema(part))
         for key, (text, wanted) in _expressions(dataset, part).items():
-            if problem := _unfit_expression(empty, text, wanted):
+            if problem := _unfit_expression(empty, text, wanted, is_condition=key.endswith(".when")):
                 raise SettingsError(f"{where}.{key}: {problem}")
+        if isinstance(part, InteractionsMapping) and (problem := _unfit_time(empty, part.event_time)):
+            raise SettingsError(f"{where}.event_time.{problem}")
         types = {column.name: column.type for column in BRONZE_TABLES[dataset].columns}
         for name, default in part.defaults.items():
             if spark.range(1).select(F.lit(default).try_cast(types[name])).head() == (None,):
@@ -53,7 +59,9 @@ def required_columns(spark: SparkSession, dataset: Dataset, part: DatasetMapping
     if isinstance(part, InteractionsMapping):
         texts.append(part.event_time.source)
         texts += [part.action.source] if part.action else []
-        texts += [emitted.when for emitted in part.emit.values() if emitted.when]
+        for emitted in part.emit.values():
+            texts += [emitted.when] if emitted.when else []
+            texts += [emitted.columns[name] for name in needed_columns(dataset, part) if name in emitted.columns]
     used = frozenset().union(*(columns_used(spark, text) for text in texts)) | set(part.required)
     folded = {name.casefold() for name in used}
     return frozenset(name for name in part.raw if name.casefold() in folded)
@@ -117,7 +125,7 @@ def _expressions(dataset: Dataset, part: DatasetMapping) -> dict[str, tuple[str,
     return texts
 
 
-def _unfit_expression(empty: DataFrame, text: str, wanted: str) -> str | None:
+def _unfit_expression(empty: DataFrame, text: str, wanted: str, is_condition: bool) -> str | None:
     if problem := find_unfit(empty.sparkSession, text):
         return problem
     known = {name.casefold() for name in empty.columns}
@@ -125,8 +133,41 @@ def _unfit_expression(empty: DataFrame, text: str, wanted: str) -> str | None:
         if name.casefold() not in known:
             return f"{text!r} uses the column {name}, which is not in `raw`: {', '.join(empty.columns)}"
     try:
-        # Analysing it is the check.
-        empty.select(F.expr(text).try_cast(wanted)).schema  # noqa: B018
+        given = empty.select(F.expr(text).alias("given"), F.expr(text).try_cast(wanted)).schema["given"].dataType
+        if is_condition and not isinstance(given, T.BooleanType):
+            return f"{text!r} is no condition but a {given.simpleString()}; conditions are like {text} = 1"
     except (AnalysisException, ParseException) as error:
         return f"{text!r}: {str(error).splitlines()[0]}"
     return None
+
+
+_PROBE = "2026-11-22 21:43:56"
+"""A time none of whose parts can be mistaken for another."""
+
+
+def _unfit_time(empty: DataFrame, time: TimeMapping) -> str | None:
+    """Return what is wrong with a mapping of times: a format that reads none, a text that Spark would guess at."""
+    if time.format is not None and _read_back(empty.sparkSession, time.format) not in (
+        *(_PROBE, f"{_PROBE[:-3]}:00", f"{_PROBE[:-6]}:00:00", f"{_PROBE[:-9]} 00:00:00"),
+    ):
+        return (
+            f"format: {time.format!r} does not read what is written by it: years are yyyy, months MM, days dd, "
+            "hours HH, minutes mm, seconds ss, and names of days are not read"
+        )
+    source = empty.select(F.expr(time.source)).schema[0].dataType
+    used = columns_used(empty.sparkSession, time.source)
+    of_text = any("string" in empty.schema[name].dataType.simpleString() for name in empty.columns if name in used)
+    if isinstance(source, T.TimestampType) and of_text and not re.fullmatch(r"[\w.`]+", time.source):
+        return f"from: {time.source!r} reads text as a time by itself; give the text, and how it is written in `unit`"
+    return None
+
+
+def _read_back(spark: SparkSession, pattern: str) -> str | None:
+    """Return what a format reads of the probe as the format writes it; None where it fails."""
+    written = F.date_format(F.lit(_PROBE).cast("timestamp"), pattern)
+    read = F.try_to_timestamp(written, F.lit(pattern)).cast("string").alias("read")
+    try:
+        (row,) = spark.range(1).select(read).collect()
+    except (PySparkException, Py4JJavaError):
+        return None
+    return str(row["read"])

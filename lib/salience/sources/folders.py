@@ -25,7 +25,7 @@ class FolderPattern:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        whole = text if "%" in text else f"{text}=%Y-%m-%d"
+        whole = f"{text}=%Y-%m-%d" if re.fullmatch(r"\w+", text) else text
         if not all(re.fullmatch(_FOLDER, part) for part in whole.split("/")):
             raise ValueError("write it like dt=%Y-%m-%d, ds=%Y%m%d or dt=%Y-%m-%d/hour=%H")
         parts = whole.split("/")

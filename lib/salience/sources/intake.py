@@ -36,7 +36,8 @@ def reason(error: PySparkException | Py4JJavaError) -> str:
     told = [line.strip() for line in str(error).splitlines()]
     first = next(n for n, line in enumerate(told) if any(name in line for name in UNREADABLE))
     line = next(line for line in reversed(told[: first + 1]) if not line.startswith("at "))
-    failed = _CLASS.search(line)
+    # In all that was told so far: a value with a line break of its own comes after the class.
+    failed = _CLASS.search("\n".join(told[: first + 1]))
     if failed and not failed[1].startswith(_ABOUT_FILES):
         # Not Spark's own words: they show the value, which may be somebody's name.
         told_class = f"an expression of the mapping fails on a value ({failed[1]})"
@@ -70,9 +71,17 @@ def require_some(
 
 
 def unfinished(mappings: Iterable[SourceMapping], days: Sequence[date], seen: Sequence[Delivery]) -> list[str]:
-    """Return a line for each platform that has not yet delivered its interactions of every day, complete."""
+    """Return a line for each platform that has not yet delivered its interactions of every day, complete.
+
+    And one for each other dataset that has a folder which is not complete.
+    """
     lines = []
     for mapping in mappings:
+        for dataset in mapping.datasets:
+            of_dataset = [d for d in seen if (d.platform, d.dataset) == (mapping.platform, dataset)]
+            begun = [d for d in of_dataset if d.state == "incomplete"]
+            if begun and dataset != "interactions":
+                lines.append(f"{len(begun)} of {len(of_dataset)} deliveries not complete (the first {begun[0]})")
         whole = {d.day for d in seen if (d.platform, d.dataset) == (mapping.platform, "interactions") and d.is_complete}
         late = [day for day in days if day not in whole]
         if late:
@@ -94,14 +103,15 @@ def require_none_refused(seen: Sequence[Delivery]) -> None:
     by_state = {
         state: [f"{d}: {d.problem}" for d in seen if d.state == state] for state in ("held", "refused", "taken")
     }
+    remedy = {"held": ". What is right all the same passes with another value of the setting that is named"}
     told = [
         f"{state} {len(by_state[state])} of {len(seen)} deliveries ({len(by_state['taken'])} taken): "
-        + "; ".join(by_state[state])
+        f"{'; '.join(by_state[state])}{remedy.get(state, '')}"
         for state in ("held", "refused")
         if by_state[state]
     ]
     if by_state["held"]:
-        raise AuditError(f"{'. '.join(told)}. What is right all the same passes with other clean.thresholds")
+        raise AuditError(". ".join(told))
     if told:
         raise InputError(told[0])
 

@@ -55,6 +55,9 @@ DERIVED = frozenset(
 )
 """Columns of bronze that no mapping may set: they come from the delivery itself or from keys of their own."""
 
+_OF_THE_ROW = ("event_id", "utc_offset_min")
+"""Columns that, where the mapping does not give them, are made of the row, whatever `emit` or `defaults` say."""
+
 _ACTION_NAMES = Literal[ACTIONS]  # type: ignore[valid-type]
 
 
@@ -219,9 +222,15 @@ def _wrong_name(dataset: Dataset, part: DatasetMapping) -> str | None:
         for column in columns:
             if column not in settable:
                 return f"{key}.{column}: no such column; there are {', '.join(settable)}"
-    for column in _NEEDED[dataset]:
-        if column not in part.columns:
-            return f"columns.{column}: is missing"
+            if column in _OF_THE_ROW and column not in part.columns:
+                return f"{key}.{column}: needs columns.{column}; without it, it is made of the row's other columns"
+    missing = next((column for column in _NEEDED[dataset] if column not in part.columns), None)
+    if missing:
+        return f"columns.{missing}: is missing"
+    return _wrong_raw_name(dataset, part)
+
+
+def _wrong_raw_name(dataset: Dataset, part: DatasetMapping) -> str | None:
     for column in part.required:
         if column not in part.raw:
             return f"required: {column} is not among the columns of {dataset}.raw"

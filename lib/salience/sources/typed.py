@@ -34,8 +34,12 @@ UNREADABLE = "__unreadable"
 NOTES = (RAW, FIRST_OF_ROW, HAS_TIME, IS_UTF8, LACKING, UNREADABLE)
 """Columns beside bronze's, for judging the row."""
 
+_NESTED = (T.StructType, T.ArrayType, T.MapType)
 _FILE, _EMIT = "__file", "__emit"
-_IDENTIFYING = ("raw_user_id", "content_id", "action", "event_time", "request_id")
+_IDENTIFYING = (
+    *("raw_user_id", "content_id", "raw_creator_id", "action", "event_time"),
+    *("request_id", "mechanism_id", "reward_id"),
+)
 _JUDGED = ("violations", "payload")
 _MICROS = 1_000_000
 _PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
@@ -73,7 +77,7 @@ def typed_rows(
 
 def _typed(raw: DataFrame, mapping: SourceMapping, dataset: Dataset, schema: T.StructType) -> DataFrame:
     part = mapping.datasets[dataset]
-    columns, unreadable = _mapped_columns(raw, dataset, part)
+    columns, unreadable, is_utf8 = _mapped_columns(raw, dataset, part)
     has_time = F.lit(True)
     if isinstance(part, InteractionsMapping):
         columns["action"] = _action(part)
@@ -97,10 +101,11 @@ def _typed(raw: DataFrame, mapping: SourceMapping, dataset: Dataset, schema: T.S
         "source_file": _below(F.col(_FILE), f"/{mapping.platform}/{dataset}/"),
         "row_hash": _row_hash(schema, is_emitted=_EMIT in raw.columns),
         HAS_TIME: has_time,
+        IS_UTF8: F.col(IS_UTF8) & is_utf8,
         LACKING: _names_where({name: F.col(_quoted(name)).isNull() for name in part.required}),
         UNREADABLE: _names_where(unreadable),
     }
-    kept = (RAW, FIRST_OF_ROW, IS_UTF8, *((_EMIT,) if _EMIT in raw.columns else ()))
+    kept = (RAW, FIRST_OF_ROW, *((_EMIT,) if _EMIT in raw.columns else ()))
     typed = raw.select(*kept, *(column.alias(name) for name, column in columns.items()))
     if dataset == "interactions":
         typed = typed.withColumn("event_date", F.col("event_time").cast("date"))
@@ -112,13 +117,13 @@ def _typed(raw: DataFrame, mapping: SourceMapping, dataset: Dataset, schema: T.S
 
 def _mapped_columns(
     raw: DataFrame, dataset: Dataset, part: DatasetMapping
-) -> tuple[dict[str, Column], dict[str, Column]]:
-    """Return each mapped or missing column as its contract's type, and where its value does not fit that type.
+) -> tuple[dict[str, Column], dict[str, Column], Column]:
+    """Return each mapped or missing column as its contract's type, where its value does not fit, whether all is UTF-8.
 
     A value that does not fit becomes null, or its default.
     """
     overrides = part.emit if isinstance(part, InteractionsMapping) else {}
-    values, columns, unreadable = {}, {}, {}
+    values, columns, unreadable, is_utf8 = {}, {}, {}, F.lit(True)
     wanted = [column for column in BRONZE_TABLES[dataset].columns if column.name not in (*_JUDGED, "event_date")]
     for column in wanted:
         text = part.columns.get(column.name)
@@ -136,10 +141,14 @@ def _mapped_columns(
             typed = value.try_cast(column.type)
         if given[column.name] not in (T.DataType.fromDDL(column.type), T.NullType()) and not is_text:
             unreadable[column.name] = value.isNotNull() & typed.isNull()
+        type_ = T.DataType.fromDDL(column.type)
+        if _has_text(type_) and (part.columns.get(column.name) not in part.raw or overrides):
+            # The raw texts are UTF-8 by now; what was made of bytes may not be.
+            is_utf8, typed = is_utf8 & _is_utf8(typed, type_), _as_utf8(typed, type_)
         if column.name in part.defaults:
             typed = F.coalesce(typed, F.lit(part.defaults[column.name]).cast(column.type))
         columns[column.name] = typed
-    return columns, unreadable
+    return columns, unreadable, is_utf8
 
 
 def _emitted(part: InteractionsMapping) -> Column:
@@ -187,7 +196,9 @@ def _event_time(part: TimeMapping, source: T.DataType) -> Column:
     if part.zone is None or is_instant or _format_has_offset(part):
         return time
     local = F.to_utc_timestamp(time, part.zone)
-    return F.when(_has_offset(raw), time).otherwise(local)
+    if part.unit == "iso8601" and is_text:
+        return F.when(_has_offset(raw), time).otherwise(local)
+    return local
 
 
 def _utc_offset_min(part: TimeMapping, time: Column) -> Column:
@@ -200,7 +211,8 @@ def _utc_offset_min(part: TimeMapping, time: Column) -> Column:
         + F.coalesce(F.regexp_extract(text, pattern, 3).try_cast("int"), F.lit(0))
     )
     given = F.coalesce(given, F.when(text.endswith("Z"), F.lit(0)))
-    offset = F.when(F.lit(part.unit in ("iso8601", "text")) & text.rlike(rf"(Z$)|({pattern})"), given)
+    may_give = part.unit == "iso8601" or _format_has_offset(part)
+    offset = F.when(F.lit(may_give) & text.rlike(rf"(Z$)|({pattern})"), given)
     if part.zone is not None:
         shifted = F.unix_timestamp(F.from_utc_timestamp(time, part.zone)) - F.unix_timestamp(time)
         offset = F.coalesce(offset, (shifted / 60))
@@ -212,8 +224,10 @@ _OFFSET_AT_END = r"([+-])(\d{2})(?::?(\d{2}))?$"
 
 
 def _format_has_offset(part: TimeMapping) -> bool:
-    """Return whether the text's format names an offset or a zone: letters outside of quotes."""
-    return part.format is not None and re.search("[OVXZxz]", re.sub("'[^']*'", "", part.format)) is not None
+    """Return whether the text's format names an offset or a zone: letters outside of quotes, or the Z of UTC."""
+    if part.format is None:
+        return False
+    return part.format.endswith("'Z'") or re.search("[OVXZxz]", re.sub("'[^']*'", "", part.format)) is not None
 
 
 def _with_date(text: Column) -> Column:
@@ -222,21 +236,23 @@ def _with_date(text: Column) -> Column:
 
 
 def _has_offset(text: Column) -> Column:
-    """Return whether anything stands behind the time of day that says where it is meant: Z, an offset, a zone."""
+    """Return whether anything stands behind an ISO time of day that says where it is meant: Z, an offset, a zone."""
     return text.cast("string").rlike(r"\d{1,2}:\d{1,2}[\d:.]*\s*[A-Za-z+-]")
 
 
 def _row_hash(schema: T.StructType, is_emitted: bool) -> Column:
     """Return the xxHash64 of every raw column and of the event's name.
 
-    Nulls are hashed too, as flags: the function itself skips them.
+    Nulls are hashed too, as flags: the function itself skips them, also those inside of structs and lists, which are
+    therefore hashed as JSON. (Maps it refuses: they have no order.)
     """
     emit = [F.col(_EMIT)] if is_emitted else []
-    if "map<" in schema.simpleString():
-        # Maps have no order, so Spark refuses to hash them.
-        return F.xxhash64(F.to_json(RAW), *emit)
-    values = [F.col(_quoted(name)) for name in schema.names]
-    return F.xxhash64(*values, *(value.isNull() for value in values), *emit)
+    values = [F.col(_quoted(field.name)) for field in schema]
+    hashed = [
+        F.to_json(F.struct(value)) if isinstance(field.dataType, _NESTED) else value
+        for value, field in zip(values, schema, strict=True)
+    ]
+    return F.xxhash64(*hashed, *(value.isNull() for value in values), *emit)
 
 
 def _hash_of_identity(is_emitted: bool) -> Column:

@@ -73,8 +73,12 @@ class Warehouse:
         names = (str(entry.getPath().getName()) for entry in file_system.listStatus(log))
         return any(re.fullmatch(r"\d{20}\..*(json|parquet)", name) for name in names)
 
-    def read(self, table: Table) -> DataFrame:
+    def read(self, table: Table, version: int | None = None) -> DataFrame:
         """Return the whole table, columns in contract order.
+
+        Args:
+            table: what to read.
+            version: of Delta; the newest at each use of the frame where it is left out.
 
         Raises:
             InputError: the table does not exist yet, or with another schema or other checks.
@@ -82,7 +86,10 @@ class Warehouse:
         if not self.exists(table):
             raise InputError(f"{table}: no such table in {self.root}; run jobs/{table.made_by}.py first")
         self._require_current(table)
-        frame = self.spark.read.format("delta").load(self.path(table))
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        frame = reader.load(self.path(table))
         return frame.select([column.name for column in table.columns])
 
     def stored(self, table: Table) -> Stored:
