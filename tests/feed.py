@@ -74,14 +74,14 @@ class Platform:
     def deliver(self, day: str, *rows, dataset: str = "interactions") -> None:
         deliver(self.logs, day, rows, dataset=dataset, platform=self.mapping.platform)
 
-    def clean(self, *days: str, into: Warehouse | None = None, logs: str = "logs", datasets=None, **settings):
+    def clean(self, *days: str, into: Warehouse | None = None, logs="logs", datasets=None, say=None, **settings):
         """Clean the datasets in their order, as the job does; return what became of the interactions."""
         source = Source(str(self.folder / logs), self.mapping, self.key)
         changed = self.settings.model_copy(update=settings)
         into = into or self.warehouse
         for dataset in datasets or self.mapping.datasets:
             found = clean_dataset(
-                into, source, dataset, [date.fromisoformat(day) for day in days], changed, quiet, quiet
+                into, source, dataset, [date.fromisoformat(day) for day in days], changed, say or quiet, quiet
             )
         return found
 

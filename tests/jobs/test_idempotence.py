@@ -1,6 +1,7 @@
 """Cleaning ends in the same tables whatever came before: copies, corrections, any order of days, crashes."""
 
 import shutil
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -17,8 +18,10 @@ from tests.feed import (
     user,
 )
 
+from salience.errors import AuditError
+from salience.interactions.settling import EventDays
 from salience.job import side_by_side
-from salience.tables import bronze, silver
+from salience.tables import bronze, ops, silver
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -182,6 +185,37 @@ def test_late_rows_of_a_run_that_died_are_settled_by_one_with_a_lower_max_latene
         feed.clean(DAYS[3], into=feed.hooked(behind=(bronze.EVENTS, crash)), datasets=EVENTS_ONLY)
     feed.clean(DAYS[0], datasets=EVENTS_ONLY, max_lateness_days=1)
     assert feed.accepted() == {("e1", DAYS[0]), ("late", DAYS[3])}
+
+
+def test_events_of_an_erased_person_leave_silver_for_good_and_keep_no_pseudonym(feed):
+    feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e2", "02T11:00:00", uid="bob"))
+    feed.clean(DAYS[0], datasets=EVENTS_ONLY)
+    rows = feed.warehouse.read(silver.INTERACTIONS).where("event_id = 'e2'")
+    bob = rows.select("platform", "user_id").head().asDict() | {"erased_at": datetime.now(UTC)}
+    feed.warehouse.append_rows(silver.ERASURES, [bob])
+    feed.deliver(DAYS[1], event("e3", "03T10:00:00", uid="bob"), event("e2", "02T11:00:00", uid="bob"))
+    for _ in range(2):
+        feed.clean(*DAYS[:2], datasets=EVENTS_ONLY)
+        assert feed.accepted() == {("e1", DAYS[0])}
+        gone = feed.warehouse.read(silver.EXCLUDED_EVENTS).select("event_id", "reason", "user_id").collect()
+        assert sorted(map(tuple, gone)) == [("e2", "erased", None), ("e2", "erased", None), ("e3", "erased", None)]
+
+
+def test_events_that_the_count_loses_stop_the_run_before_anything_is_written(feed, monkeypatch):
+    feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e2", "02T11:00:00"))
+    count = EventDays.count
+
+    def lose_one(self, judged, deliveries):
+        return {
+            day: {**found, "accepted": found["accepted"] - 1} for day, found in count(self, judged, deliveries).items()
+        }
+
+    monkeypatch.setattr(EventDays, "count", lose_one)
+    with pytest.raises(AuditError, match="rows lost or made"):
+        feed.clean(DAYS[0], datasets=EVENTS_ONLY)
+    assert not feed.warehouse.exists(bronze.EVENTS) and not feed.warehouse.exists(silver.INTERACTIONS)
+    (audit,) = feed.warehouse.read(ops.AUDITS).where("NOT passed").select("observed").collect()
+    assert audit["observed"] == 1
 
 
 @pytest.mark.timeout(3600)  # 65 runs

@@ -70,6 +70,44 @@ def test_a_run_that_is_overtaken_and_then_dies_is_healed_by_the_next_one(feed):
     assert feed.accepted() == {("old", DAYS[0]), ("late", DAYS[1])}
 
 
+@pytest.mark.parametrize("table", [silver.REJECTED_EVENTS, silver.EXCLUDED_EVENTS], ids=str)
+def test_what_a_run_that_was_overtaken_left_before_it_died_is_healed_by_any_other_day(feed, table):
+    feed.deliver(DAYS[0], event("e0", "02T10:00:00"))
+    feed.deliver(DAYS[1], event("e0", "02T10:00:00"), event("x", "never"), event("e1", "03T10:00:00"))
+    feed.clean(DAYS[0], datasets=EVENTS_ONLY)
+
+    def overtake() -> None:
+        feed.deliver(DAYS[1], event("e2", "03T11:00:00"))
+        feed.clean(DAYS[1], logs="same-logs", datasets=EVENTS_ONLY)
+
+    with pytest.raises(CrashError):
+        feed.clean(DAYS[1], into=feed.hooked(ahead=(table, overtake), behind=(table, crash)), datasets=EVENTS_ONLY)
+    assert not feed.warehouse.read(table).isEmpty()
+    feed.clean("2026-12-01", datasets=EVENTS_ONLY)
+    healed = feed.rows()
+    assert healed == feed.rebuilt(*DAYS[:2], datasets=EVENTS_ONLY)
+    versions = [feed.warehouse.version(one) for one in (silver.INTERACTIONS, table)]
+    feed.clean("2026-12-01", datasets=EVENTS_ONLY)
+    assert [feed.warehouse.version(one) for one in (silver.INTERACTIONS, table)] == versions
+
+
+def test_a_run_whose_files_were_corrected_and_taken_meanwhile_does_not_put_its_own_reading_over_them(feed):
+    feed.deliver(DAYS[0], event("old", "02T10:00:00"))
+    told = []
+
+    def correct(what: str) -> None:
+        told.append(what)
+        if what.startswith("settling") and len(told) == 3:
+            feed.deliver(DAYS[0], event("new", "02T10:00:00"), event("e1", "02T11:00:00"))
+            feed.clean(DAYS[0], logs="same-logs", datasets=EVENTS_ONLY)
+
+    with pytest.raises(CrashError):
+        feed.clean(DAYS[0], into=feed.hooked(behind=(bronze.EVENTS, crash)), datasets=EVENTS_ONLY, say=correct)
+    assert len(told) == 6  # it began anew
+    feed.clean("2026-12-01", datasets=EVENTS_ONLY)
+    assert feed.accepted() == {("new", DAYS[0]), ("e1", DAYS[0])}
+
+
 def test_an_emptied_delivery_that_changes_nothing_does_not_take_another_runs_commit_for_its_own(feed):
     """It settles a day for a refused consent, from a reading that the other run made old."""
     feed.deliver(DAYS[1], event("e1", "03T10:00:00"), event("e2", "03T11:00:00", uid="bob"))

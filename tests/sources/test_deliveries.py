@@ -13,6 +13,7 @@ from salience.sources import files
 from salience.sources.deliveries import delivered_days, find_deliveries, is_as_found
 from salience.sources.intake import ledger_rows, require_none_refused, require_some, unfinished
 from salience.sources.mapping import SourceMapping
+from salience.sources.typed import typed_rows
 
 pytestmark = pytest.mark.integration
 
@@ -53,8 +54,8 @@ def logs(tmp_path):
 
 @pytest.fixture
 def look(spark, logs):
-    def at(mapping=FEED, days=DAYS):
-        return find_deliveries(spark, str(logs), mapping, "interactions", days)
+    def at(mapping=FEED, days=DAYS, dataset="interactions"):
+        return find_deliveries(spark, str(logs), mapping, dataset, days)
 
     return at
 
@@ -143,6 +144,19 @@ def test_rows_are_counted_by_the_footers_and_columns_that_the_mapping_does_not_k
     assert (found.state, found.rows) == ("taken", 6)
     assert found.added == ("author_uid", "device", "extra", "req")
     assert (before.rows, before.added) == (1, ("author_uid", "device", "req"))
+
+
+def test_columns_of_types_that_spark_does_not_know_are_added_ones_unless_the_mapping_asks_for_them(spark, logs, look):
+    table = pq.read_table(middle(logs) / "part-0.parquet", partitioning=None)
+    clock = pa.array([1], pa.time64("ns"))
+    pq.write_table(table.append_column("clock", clock), middle(logs) / "part-1.parquet")
+    found = look()[1]
+    assert (found.state, found.rows) == ("taken", 2) and "clock" in found.added
+    assert {row["raw_user_id"] for row in typed_rows(spark, FEED, "interactions", [found]).collect()} == {"u-ann"}
+    place = table.schema.get_field_index("slot")
+    pq.write_table(table.set_column(place, "slot", clock), middle(logs) / "part-1.parquet")
+    found = look()[1]
+    assert found.state == "refused" and found.problem.startswith("part-1.parquet: its schema cannot be read (")
 
 
 def test_a_complete_delivery_without_files_says_that_there_are_no_rows(logs, look):
@@ -278,6 +292,13 @@ def test_days_that_are_missing_or_not_complete_are_told_and_stop_nothing(spark, 
         "clean them again once they are delivered"
     ]
     require_some(spark, str(logs), [FEED], DAYS, seen)
+
+
+def test_a_dataset_beside_the_interactions_whose_folder_is_not_complete_is_told(logs, look):
+    deliver(logs, "2026-11-03", [{"uid": "ann"}], dataset="users", complete=False)
+    mapping = mapped("feed", users={"raw": {"uid": "string"}, "columns": {"raw_user_id": "uid"}})
+    seen = [*look(mapping), *look(mapping, dataset="users")]
+    assert unfinished([mapping], DAYS, seen) == ["1 of 1 deliveries not complete (the first feed/users/dt=2026-11-03)"]
 
 
 def test_refused_and_held_deliveries_are_all_named_and_held_ones_are_an_audit_that_failed(logs, look):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
@@ -88,7 +89,7 @@ def readable_schema(spark: SparkSession, entry: FileEntry) -> tuple[T.StructType
             alone = jvm.org.apache.parquet.schema.MessageType("one", jvm.java.util.Collections.singletonList(field))
             try:
                 known.fields += T.StructType.fromJson(json.loads(convert(alone).json())).fields
-            except Py4JJavaError:
+            except (PySparkException, Py4JJavaError):
                 unknown.append(str(field.getName()))
     return T.StructType(known.fields), unknown
 

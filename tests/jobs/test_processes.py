@@ -1,0 +1,121 @@
+"""Cleaning in processes of its own: two at once, what one prints, and the README's recipe as a newcomer follows it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.conftest import CONF
+from tests.feed import DAYS, EVENTS_ONLY, event
+from tests.logs import deliver, deliver_as_mapped
+
+from salience.sources.mapping import load_mapping
+from salience.tables import ops, silver
+from salience.tables.warehouse import Warehouse
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+PROJECT = CONF.parent
+
+
+def start(job: str, *arguments: str, conf: Path = CONF) -> tuple[int, str, str]:
+    """Run a job in a process of its own; return its exit code and what it printed to stdout and to stderr."""
+    mine = {k: v for k, v in os.environ.items() if not k.startswith(("SALIENCE_", "PYSPARK_", "SPARK_"))}
+    mine["SALIENCE_CONF_DIR"] = str(conf)
+    done = subprocess.run(
+        [sys.executable, f"jobs/{job}.py", "--env", "local", *arguments],
+        cwd=PROJECT,
+        env=mine,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def changed_conf(tmp_path: Path, platform: str, mapping: str) -> Path:
+    """Return a folder of settings in which a platform has another mapping."""
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF, conf)
+    (conf / "sources" / f"{platform}.yaml").write_text(mapping, encoding="utf-8")
+    return conf
+
+
+def test_two_processes_that_clean_days_that_bear_on_one_another_end_as_one_run(feed):
+    feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("t1", "02T23:59:59.700", post_id="p9"))
+    feed.deliver(DAYS[1], event("e1", "02T10:00:00"), event("t2", "03T00:00:00.200", post_id="p9"))
+
+    def clean(day: str) -> tuple[int, str, str]:
+        settings = ("platforms=[feed]", f"logs={feed.logs}", f"warehouse={feed.root}")
+        return start("clean_interactions", "--date", day, *(word for one in settings for word in ("--set", one)))
+
+    with ThreadPoolExecutor(2) as pool:
+        for code, _, told in pool.map(clean, DAYS[:2]):
+            assert code == 0, told[-4000:]
+    assert feed.accepted() == {("e1", DAYS[0]), ("t1", DAYS[0])}
+    assert feed.rows() == feed.rebuilt(*DAYS[:2], datasets=EVENTS_ONLY)
+
+
+def test_a_value_that_an_expression_fails_on_is_printed_nowhere_whatever_it_holds(spark, tmp_path):
+    mapping = yaml.safe_load((CONF / "sources" / "feed.yaml").read_text(encoding="utf-8"))
+    mapping["interactions"]["columns"]["position"] = "cast(device as int)"
+    conf = changed_conf(tmp_path, "feed", yaml.safe_dump(mapping))
+    logs, warehouse = tmp_path / "logs", Warehouse(spark, str(tmp_path / "warehouse"), "test")
+    for day, device in zip(DAYS, ("1", "x\nsecret@example.com", "[FAILED_READ_FILE] secret@example.com"), strict=False):
+        deliver(logs, day, [event(f"e{day}", f"{day[-2:]}T10:00:00", device=device)])
+    settings = ("platforms=[feed]", f"logs={logs}", f"warehouse={warehouse.root}")
+    arguments = ("--from", DAYS[0], "--to", DAYS[2], *(word for one in settings for word in ("--set", one)))
+    code, out, err = start("clean_interactions", *arguments, conf=conf)
+    assert code == 2
+    assert err.count("an expression of the mapping fails on a value (CAST_INVALID_INPUT)") == 2
+    assert "secret" not in out + err
+    for table in (ops.DELIVERIES, ops.RUNS, ops.AUDITS):
+        assert "secret" not in str(warehouse.read(table).collect())
+
+
+def test_the_readmes_recipe_for_a_new_source_works_up_to_letting_a_held_delivery_pass(spark, tmp_path):
+    (text,) = re.findall(r"```yaml\n(.*?)```", (PROJECT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    conf = changed_conf(tmp_path, "podcasts", text)
+    mapping = load_mapping(conf, "podcasts")
+    logs, warehouse = tmp_path / "logs", Warehouse(spark, str(tmp_path / "warehouse"), "test")
+
+    def heard(n: int, day: str, **more: object) -> dict[str, object]:
+        about = {"id": f"{day}-{n}", "listener": n, "episode": "e1", "event": "listen", "secs": 9.5}
+        return {**about, "at": f"{day} 09:{n // 60:02}:{n % 60:02}", "app": {"os": "IOS"}, **more}
+
+    deliver_as_mapped(logs, mapping, "contents", DAYS[0], [{"episode": "e1", "show": "s1", "topics": ["news"]}])
+    good = [heard(n, DAYS[0]) for n in range(8)]
+    odd = [heard(8, DAYS[0], event="skip"), heard(9, DAYS[0], episode=None), heard(10, DAYS[0], app=None)]
+    deliver_as_mapped(logs, mapping, "interactions", DAYS[0], [*good, good[0], *odd])
+    held = [heard(n, DAYS[1], event="listen" if n % 10 < 7 else "skip") for n in range(1200)]
+    deliver_as_mapped(logs, mapping, "interactions", DAYS[1], held)
+    settings = ["--set", "platforms=[podcasts]", "--set", f"logs={logs}", "--set", f"warehouse={warehouse.root}"]
+
+    code, _, err = start("clean_interactions", "--from", DAYS[0], "--to", DAYS[1], *settings, conf=conf)
+    assert code == 3 and "(clean.thresholds.max_shares.unknown_action): 0.3 (at most 0.2)" in err
+    assert states(warehouse) == {DAYS[0]: ("taken", 12, 2, 1, 9), DAYS[1]: ("held", None, None, None, None)}
+    devices = warehouse.read(silver.INTERACTIONS).select("event_id", "device", "utc_offset_min").collect()
+    assert {tuple(row) for row in devices} == {
+        *((f"{DAYS[0]}-{n}", "ios", 60) for n in range(8)),
+        (f"{DAYS[0]}-10", "unknown", 60),
+    }
+    let_pass = ("--set", "clean.thresholds.max_shares.unknown_action=0.5")
+    code, _, err = start("clean_interactions", "--date", DAYS[1], *settings, *let_pass, conf=conf)
+    assert code == 0, err[-4000:]
+    assert states(warehouse)[DAYS[1]] == ("taken", 1200, 360, 0, 840)
+    query = "SELECT reasons, count(*) FROM silver.rejected_events GROUP BY reasons"
+    code, out, _ = start("query_tables", *settings[2:], query, conf=conf)
+    assert code == 0 and out.startswith("+") and "[unknown_action]" in out and "|361 " in out
+
+
+def states(warehouse: Warehouse) -> dict[str, tuple[object, ...]]:
+    """Return day -> state and counts of the newest look at its interactions."""
+    rows = warehouse.read(ops.DELIVERIES).where("dataset = 'interactions'").orderBy("seen_at").collect()
+    counts = ("state", "emitted", "rejected", "excluded", "accepted")
+    return {str(row["delivery_date"]): tuple(row[name] for name in counts) for row in rows}
