@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser
 
-from pyspark.errors import AnalysisException
+from pyspark.errors import PySparkException
 
 from salience.errors import InputError
 from salience.job import Job, run_job
@@ -12,11 +12,10 @@ from salience.tables.views import register
 def main(job: Job) -> None:
     register(job.warehouse)
     try:
-        answer = job.spark.sql(job.arguments.query)
-    except AnalysisException as error:
+        job.spark.sql(job.arguments.query).show(job.arguments.rows, truncate=False)
+    except PySparkException as error:
         told = str(error).strip().splitlines()[0]
         raise InputError(f"the query cannot be answered: {told}") from None
-    answer.show(job.arguments.rows, truncate=False)
 
 
 def extra(parser: ArgumentParser) -> None:

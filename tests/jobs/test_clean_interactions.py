@@ -98,7 +98,9 @@ def test_an_event_id_that_the_log_does_not_give_cannot_be_made_without_the_key(
     argv += ["--set", f"logs={logs}", "--set", f"warehouse={settings.warehouse}"]
     assert run_job(clean_interactions.main, argv) == 0
     open_id, bobs = (
-        hashlib.sha256("\x1f".join((user, "p1", "like", "2026-11-02 02:00:00", "r1")).encode()).hexdigest()
+        hashlib.sha256(
+            "\x1f".join((user, "p1", "u-zoe", "like", "2026-11-02 02:00:00", "r1", "", "")).encode()
+        ).hexdigest()
         for user in ("u-ann", "u-bob")
     )
     kept = [hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest() for text in (open_id, bobs)]
@@ -225,8 +227,8 @@ def test_a_delivery_past_a_reasons_threshold_is_held_and_the_others_are_taken(lo
     assert clean("2026-11-02", "2026-11-04", *STRICT) == 3
     error = capsys.readouterr().err
     assert "held 2 of 3 deliveries (1 taken)" in error and "clean.thresholds" in error
-    assert "dt=2026-11-03: share of unknown_action of emitted rows: 0.25 (at most 0.2)" in error
-    assert "dt=2026-11-04: share of duplicate of emitted rows: 0.666667 (at most 0.5)" in error
+    assert "of unknown_action of emitted rows (clean.thresholds.max_shares.unknown_action): 0.25 (at most 0.2)" in error
+    assert "of duplicate of emitted rows (clean.thresholds.max_shares.duplicate): 0.666667 (at most 0.5)" in error
     assert {day for _, day in accepted(warehouse)} == {"2026-11-02"}
     assert warehouse.read(bronze.EVENTS).where("delivery_date > '2026-11-02'").isEmpty()
     assert warehouse.read(silver.REJECTED_EVENTS).isEmpty() and warehouse.read(silver.EXCLUDED_EVENTS).isEmpty()
@@ -247,8 +249,8 @@ def test_a_delivery_far_from_its_weekdays_usual_volume_is_held(logs, clean, ware
     assert clean("2026-11-02", "2026-11-16", *STRICT) == 3
     error = capsys.readouterr().err
     assert "held 2 of 3 deliveries (1 taken)" in error
-    assert "dt=2026-11-09: rows over the same weekday's median: 3.3 (at most 3)" in error
-    assert "dt=2026-11-16: 1 - rows over the same weekday's median: 1 (at most 0.7)" in error
+    assert "rows over the same weekday's median (clean.thresholds.volume.max_ratio): 3.3 (at most 3)" in error
+    assert "median that is missing (1 - clean.thresholds.volume.min_ratio): 1 (at most 0.7)" in error
     assert clean("2026-11-09", "2026-11-16", *STRICT, "--set", "clean.thresholds.volume.min_past=9") == 0
     assert len(accepted(warehouse)) == 30 + 34 + 10 + 99
 

@@ -119,6 +119,7 @@ def test_a_query_prints_at_most_the_rows_asked_for(query, capsys):
         ("SELEC 1", "SELEC"),
         ("SELECT * FROM current.recommendation_shortfalls", "recommendation_shortfalls"),
         ("SELECT nothing FROM current.recommendations", "nothing"),
+        ("SELECT CAST('many' AS INT)", "CAST_INVALID_INPUT"),
     ],
 )
 def test_a_query_that_cannot_be_answered_ends_with_exit_code_2_and_one_line(query, capsys, sql, told):
