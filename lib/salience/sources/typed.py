@@ -142,8 +142,10 @@ def _mapped_columns(
         if given[column.name] not in (T.DataType.fromDDL(column.type), T.NullType()) and not is_text:
             unreadable[column.name] = value.isNotNull() & typed.isNull()
         type_ = T.DataType.fromDDL(column.type)
-        if _has_text(type_) and (part.columns.get(column.name) not in part.raw or overrides):
-            # The raw texts are UTF-8 by now; what was made of bytes may not be.
+        source = part.columns.get(column.name)
+        is_raw_text = source is None or "string" in part.raw.get(source, "").lower()
+        if _has_text(type_) and (overrides or not is_raw_text):
+            # The raw texts are UTF-8 by now; what is made of bytes may not be.
             is_utf8, typed = is_utf8 & _is_utf8(typed, type_), _as_utf8(typed, type_)
         if column.name in part.defaults:
             typed = F.coalesce(typed, F.lit(part.defaults[column.name]).cast(column.type))
