@@ -9,10 +9,11 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from salience.errors import InputError
 from salience.job import Job, run_job
 from salience.recommend.availability import people
 from salience.recommend.caching import kept
-from salience.recommend.candidates import as_rows, personal, trending
+from salience.recommend.candidates import as_rows, for_nobody, personal, trending
 from salience.recommend.split import end_of
 from salience.recommend.training import COLUMNS, for_tasks
 from salience.tables import recommendations, silver
@@ -29,12 +30,17 @@ def main(job: Job) -> None:
             known = contents.where(here)
             interactions = stack.enter_context(kept(past.where(here)))
             served = people(users.where(here), interactions, cut)
-            model = job.models.load(job.load_model(f"als/{platform}", made_by="train_recommender"))
-            items = model.frames["item_factors"]
-            job.say(f"{platform}: finds what ALS proposes, and why")
-            fitted = for_tasks(items, model.manifest)
-            lists = personal(served, interactions, known, cut, items, fitted, settings)
-            lists = stack.enter_context(kept(lists))
+            lists = for_nobody(job.spark)
+            try:
+                saved = job.load_model(f"als/{platform}", made_by="train_recommender")
+            except InputError as error:
+                job.tell(f"{platform}: only what is popular: {error}")
+            else:
+                job.say(f"{platform}: finds what ALS proposes, and why")
+                model = job.models.load(saved)
+                items = model.frames["item_factors"]
+                fitted = for_tasks(items, model.manifest)
+                lists = stack.enter_context(kept(personal(served, interactions, known, cut, items, fitted, settings)))
             found.append(as_rows(lists, platform, "als", because=F.col("item.because")))
             found.append(as_rows(trending(served, interactions, known, cut, lists, settings), platform, "trending"))
         job.say("fills up with what is popular")

@@ -1,11 +1,13 @@
 """Measure contents and audience on the asked days, and on every other day whose input changed since it was measured.
 
-Reads silver.interactions and silver.users; writes gold.content_daily and gold.audience_daily. Attributes of people that
-are delivered late reach the segments of a measured day only when that day is asked for again.
+Reads silver.interactions and silver.users; writes gold.content_daily and gold.audience_daily, each audited before it
+becomes visible. Attributes of people that are delivered late reach the segments of a measured day only when that day is
+asked for again.
 """
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -13,11 +15,15 @@ from pyspark.sql import functions as F
 from salience.errors import InputError
 from salience.job import Job, run_job
 from salience.metrics.audience import MONTH, audience_daily
-from salience.metrics.content import content_daily
+from salience.metrics.content import content_daily, content_totals
 from salience.metrics.stale import Span, plan
 from salience.settings import settings_as_json
 from salience.tables import activity, silver
+from salience.tables.audits import audit_days, enforce
 from salience.tables.contract import Table
+
+Rows = Callable[[Sequence[date]], DataFrame]
+Totals = Callable[[Sequence[date]], dict[str, int]]
 
 
 def main(job: Job) -> None:
@@ -32,14 +38,18 @@ def main(job: Job) -> None:
         raise InputError(f"there are no interactions up to {job.as_of}: run jobs/clean_interactions.py for that time")
     measured_by = f"{platforms} {settings_as_json(settings)}"
 
-    def measure(table: Table, window_days: int, rows: Callable[[Sequence[date]], DataFrame]) -> None:
+    def measure(table: Table, window_days: int, rows: Rows, totals: Totals = lambda _: {}) -> None:
         gold_notes = job.warehouse.notes(table) if job.warehouse.exists(table) else []
         todo = plan(job.days, log, silver_notes, gold_notes, window_days, measured_by)
         job.say(f"measuring {table} on {len(todo.days)} days, {todo.days[0]} to {todo.days[-1]}")
         note = todo.note(job.inputs[str(silver.INTERACTIONS)], measured_by)
-        job.write_partitions(table, rows(todo.days), {"platform": platforms, "event_date": todo.days}, note)
+        measured = rows(todo.days).persist()
+        enforce(job.warehouse, audit_days(table, measured, f"{todo.days[0]} to {todo.days[-1]}", totals(todo.days)))
+        job.write_partitions(table, measured, {"platform": platforms, "event_date": todo.days}, note)
+        measured.unpersist()
 
-    measure(activity.CONTENT_DAILY, 1, lambda days: content_daily(interactions, days, settings))
+    of_contents = (partial(function, interactions, settings=settings) for function in (content_daily, content_totals))
+    measure(activity.CONTENT_DAILY, 1, *of_contents)
     measure(activity.AUDIENCE_DAILY, MONTH, lambda days: audience_daily(interactions, users, days, settings))
 
 

@@ -5,19 +5,24 @@ from pyspark.sql import functions as F
 from salience.errors import InputError
 from salience.job import Job, run_job
 from salience.tables import catalog, recommendations, releases
-from salience.tables.audits import audit_everyone_served, audit_full_lists, audit_snapshot, enforce
+from salience.tables.audits import Audit, audit_everyone_served, audit_full_lists, audit_snapshot, enforce
+from salience.tables.views import register
 
 
 def main(job: Job) -> None:
     if job.release_asked is None:
         raise InputError("which release? give --release ID; ops.opened_releases lists them")
     release_id = job.release
-    made = releases.produced(job.warehouse, release_id)[0]
+    made, models, _ = releases.produced(job.warehouse, release_id)
     frames = {name: job.warehouse.read(catalog.by_name(name)).where(F.col("release_id") == release_id) for name in made}
     audits = []
     for name, rows in frames.items():
         job.say(f"auditing {name}")
         audits += audit_snapshot(catalog.by_name(name), rows, release_id)
+    for name, saved in models.items():
+        job.say(f"auditing the model {name}")
+        changed = int(not job.models.is_intact(saved))
+        audits.append(Audit(f"model {name}", "files that changed since it was saved", release_id, changed))
     names = (recommendations.CANDIDATES, recommendations.RECOMMENDATIONS, recommendations.SHORTFALLS)
     candidates, lists, shortfalls = (frames.get(str(table)) for table in names)
     if lists is not None and shortfalls is not None:
@@ -27,6 +32,8 @@ def main(job: Job) -> None:
             audits += audit_everyone_served(candidates, lists, shortfalls, release_id)
     enforce(job.warehouse, audits)
     row = releases.publish(job.warehouse, release_id, job.settings.release.publish_attempts)
+    if job.settings.release.register_views:
+        register(job.warehouse)
     job.tell(
         f"published {release_id} as release_seq {row.release_seq}: {len(made)} tables made, {len(row.tables)} in force"
     )

@@ -25,11 +25,11 @@ def main(job: Job) -> None:
         everyone = people(users.where(here), past.where(here), end_of(job.as_of))
         served.append(everyone.select(F.lit(platform).alias("platform"), "user_id"))
     try:
-        scores = job.read_snapshot(engagement.SCORES)
+        scores = job.read_snapshot(engagement.SCORES, own=True)
     except InputError:
         job.tell("there are no engagement scores: ranks by the sources' own order")
         scores = None
-    candidates = job.read_snapshot(recommendations.CANDIDATES)
+    candidates = job.read_snapshot(recommendations.CANDIDATES, own=True)
     ranked, shortfalls = rank(candidates, scores, reduce(DataFrame.union, served), job.settings.recommend.k)
     job.say("ranks")
     job.write_snapshot(recommendations.RECOMMENDATIONS, ranked)

@@ -4,11 +4,14 @@ from argparse import ArgumentParser
 
 from salience.job import Job, run_job
 from salience.tables import releases
+from salience.tables.views import register
 
 
 def main(job: Job) -> None:
     attempts = job.settings.release.publish_attempts
     row = releases.roll_back(job.warehouse, job.arguments.to_seq, attempts)
+    if job.settings.release.register_views:
+        register(job.warehouse)
     job.tell(f"release_seq {row.release_seq} puts {row.release_id} in force again")
 
 

@@ -20,18 +20,17 @@ from salience.tables import engagement, profiles, recommendations, silver
 def main(job: Job) -> None:
     settings = job.settings.engagement
     job.say("loading the engagement models")
-    models, reasons = {}, []
+    models = {}
     for platform in job.settings.platforms:
         try:
             saved = job.load_model(f"engagement/{platform}", made_by="train_engagement")
         except InputError as error:
-            reasons.append(str(error))
             job.tell(f"{platform} is not scored: {error}")
         else:
             models[platform] = from_frame(job.models.load(saved).frames["coefficients"])
     if not models:
-        raise InputError("; ".join(reasons))
-    candidates = personalised(job, job.read_snapshot(recommendations.CANDIDATES))
+        return
+    candidates = personalised(job, job.read_snapshot(recommendations.CANDIDATES, own=True))
     asked = targets(candidates, job.read_snapshot(profiles.USER_PROFILES), job.as_of)
     exposed = exposures(job.read(silver.INTERACTIONS), job.as_of, settings)
     job.say("scoring the candidates")

@@ -1,6 +1,6 @@
 """Train each platform's engagement model on exposures up to the as-of day and measure it on the latest of them.
 
-A platform with too few exposures or only one label goes without a model, as long as another one has one.
+A platform with too few exposures or only one label goes without a new model: the last one, if any, stays in force.
 
 Reads silver.interactions and silver.contents; writes gold.engagement_evaluation and the models engagement/<platform>.
 """
@@ -23,19 +23,17 @@ def main(job: Job) -> None:
     job.say("finding exposures, what they led to, and what was known before each")
     labelled_ones = labelled(exposed, job.as_of, settings)
     examples = features(labelled_ones, exposed, job.read(silver.CONTENTS), settings).persist()
-    fitted, reasons = {}, []
+    fitted = {}
     for platform in job.settings.platforms:
         job.say(f"fitting the engagement model of {platform}")
         try:
             fitted[platform] = train(examples, platform, split, settings)
         except InputError as error:
-            reasons.append(str(error))
-            job.tell(f"no engagement model: {error}")
-    if not fitted:
-        raise InputError("; ".join(reasons))
-    job.say("judging the engagement models on the test window")
-    evaluation = judge(examples, fitted, split, settings.bootstrap_replicates)
-    job.write_snapshot(engagement.EVALUATION, evaluation)
+            job.tell(f"no new engagement model: {error}")
+    if fitted:
+        job.say("judging the engagement models on the test window")
+        evaluation = judge(examples, fitted, split, settings.bootstrap_replicates)
+        job.write_snapshot(engagement.EVALUATION, evaluation)
     identity = {"settings": settings_as_json(settings), "protocol": split.protocol, "inputs": job.inputs}
     for platform, models in fitted.items():
         frames = {"coefficients": to_frame(models.published, examples)}

@@ -1,10 +1,15 @@
 """Choose, judge and fit the ALS recommender of each platform on the interactions up to the interval's last day.
 
+A platform without an interaction that weighs goes without a new model: the last one stays in force, if there is one.
 Writes gold.recommender_evaluation and the models als/<platform> of the release.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pyspark.sql import functions as F
 
+from salience.errors import InputError
 from salience.job import Job, run_job
 from salience.recommend.caching import kept
 from salience.recommend.evaluate import as_frame, choose, report
@@ -21,7 +26,7 @@ def main(job: Job) -> None:
     rows = []
     for platform in job.settings.platforms:
         here = F.col("platform") == platform
-        with kept(past.where(here).select(COLUMNS)) as interactions:
+        with _told(job, platform), kept(past.where(here).select(COLUMNS)) as interactions:
             job.say(f"{platform}: tries ALS settings")
             choice = choose(interactions, contents.where(here), windows, settings)
             job.say(f"{platform}: judges {choice.point} and the baselines on later days")
@@ -35,6 +40,15 @@ def main(job: Job) -> None:
                 name = f"als/{platform}"
                 job.add_model(name, job.models.save(job.release, name, frames, about))
     job.write_snapshot(recommendations.EVALUATION, as_frame(job.spark, rows))
+
+
+@contextmanager
+def _told(job: Job, platform: str) -> Iterator[None]:
+    """Go on with the next platform where one has nothing to train on."""
+    try:
+        yield
+    except InputError as error:
+        job.tell(f"{platform}: no new recommender: {error}")
 
 
 if __name__ == "__main__":

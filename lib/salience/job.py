@@ -70,7 +70,7 @@ class Job:
     def __post_init__(self) -> None:
         """Open the warehouse and the model store under this run's id."""
         self.warehouse = Warehouse(self.spark, self.settings.warehouse, self.run_id)
-        self.models = ModelStore(self.spark, f"{self.warehouse.root}/models")
+        self.models = ModelStore(self.spark, f"{self.warehouse.root}/models", self.run_id)
         self.started_at = datetime.now(UTC)
 
     @property
@@ -99,24 +99,30 @@ class Job:
                 self._release = releases.open_release(self.warehouse, self.as_of, attempts)
                 self.tell(f"opened release {self._release}")
             else:
-                releases.require_unpublished(self.warehouse, self.release_asked)
+                releases.require_open(self.warehouse, self.release_asked, self.as_of if self.interval else None)
                 self._release = self.release_asked
         return self._release
 
     def read(self, table: Table) -> DataFrame:
-        """Return a whole day table or dimension, and note the version that was read."""
-        frame = self.warehouse.read(table)
-        self.inputs[str(table)] = self.warehouse.version(table)
-        return frame
+        """Return a whole day table or dimension as it is now, whoever writes to it later, and note its version."""
+        self.warehouse.require_there(table)
+        version = self.inputs[str(table)] = self.warehouse.version(table)
+        return self.warehouse.read(table, version)
 
-    def read_snapshot(self, table: Table) -> DataFrame:
-        """Return a snapshot as this run's release sees it, without its release_id."""
-        release_id = releases.resolve(self.warehouse, table, self.release)
+    def read_snapshot(self, table: Table, own: bool = False) -> DataFrame:
+        """Return a snapshot as this run's release sees it, without its release_id.
+
+        Args:
+            table: what to read.
+            own: whether an earlier release's rows would not do.
+        """
+        release_id = releases.resolve(self.warehouse, table, self.release, own)
         return self.warehouse.read(table).where(F.col("release_id") == release_id).drop("release_id")
 
     def write_snapshot(self, table: Table, frame: DataFrame) -> None:
-        """Write a snapshot under this run's release."""
+        """Write a snapshot under this run's release, unless somebody has published that meanwhile."""
         stamped = frame.withColumn("release_id", F.lit(self.release))
+        releases.require_unpublished(self.warehouse, self.release)
         self.note(table, self.warehouse.replace(table, stamped, {"release_id": [self.release]}))
 
     def write_partitions(
@@ -162,7 +168,7 @@ class Job:
             "interval_from": interval.first if interval else None,
             "interval_to": interval.last if interval else None,
             "release_id": self._release or self.release_asked,
-            "code_version": salience.__version__,
+            "code_version": salience.code_version(),
             "settings_hash": self.settings.hash(),
             "key_ids": self.key_ids,
             "inputs": self.inputs,
@@ -228,18 +234,19 @@ def run_job(
     Args:
         main: the job; its module's docstring becomes the help text.
         argv: the arguments, sys.argv's by default.
-        interval: whether the job takes `--date` or `--from`/`--to`.
+        interval: whether the job needs `--date` or `--from`/`--to`; one that does not, but records, notes what it is
+            given, and a release must be of that day.
         records: whether the run leaves a row in ops.runs; a job that only reads does not.
         extra: adds arguments of the job's own.
     """
     name = job_name(main)
-    parser = argument_parser(main, interval)
+    parser = argument_parser(main, interval or records)
     if extra:
         extra(parser)
     arguments = parser.parse_args(argv)
     try:
-        if interval:
-            _settle_interval(arguments)
+        if interval or records:
+            _settle_interval(arguments, is_needed=interval)
         conf_dir = find_conf_dir()
         settings = load_settings(conf_dir, arguments.env, os.environ, arguments.set)
         spark = build_session(f"salience {name}", conf_dir, arguments.env)
@@ -299,11 +306,13 @@ def _day(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} is no day; write it as YYYY-MM-DD") from None
 
 
-def _settle_interval(arguments: argparse.Namespace) -> None:
+def _settle_interval(arguments: argparse.Namespace, is_needed: bool) -> None:
     if arguments.date and (arguments.from_day or arguments.to_day):
         raise InputError("give either --date or --from and --to, not both")
     if arguments.date:
         arguments.from_day = arguments.to_day = arguments.date
+    if not is_needed and not arguments.from_day and not arguments.to_day:
+        return
     if not arguments.from_day or not arguments.to_day:
         raise InputError("which days? give --date DAY, or --from DAY --to DAY (ISO days, UTC)")
     if arguments.from_day > arguments.to_day:

@@ -198,6 +198,9 @@ class ReleaseSettings(_Group):
 
     publish_attempts: int = Field(ge=1)
     """How often publishing is tried when other runs publish at the same time."""
+    register_views: bool
+    """Whether publishing and rolling back register tables and `current.*` views in the session's catalog: of use where
+    that is a Hive metastore (spark.sql.catalogImplementation=hive), in which other sessions find them."""
 
 
 class SimulationSettings(_Group):

@@ -103,7 +103,7 @@ def test_only_platforms_with_a_model_are_scored(scored, asked):
 
 @pytest.mark.integration
 def test_a_saved_model_scores_as_it_did_before_and_is_refused_once_it_was_changed(spark, scored, asked, tmp_path):
-    store = ModelStore(spark, str(tmp_path / "models"))
+    store = ModelStore(spark, str(tmp_path / "models"), "a run")
     model = MODEL | {"user_tag_engagement": 1 / 3, INTERCEPT: -math.pi}
     saved = store.save("2026-11-05.1", "engagement/feed", {"coefficients": to_frame(model, asked)}, {})
     loaded = from_frame(store.load(saved).frames["coefficients"])
@@ -113,5 +113,5 @@ def test_a_saved_model_scores_as_it_did_before_and_is_refused_once_it_was_change
     assert_approx_df_equality(first, again, precision=1e-15)
     assert all(0 < row["p_engage_24h"] < 1 for row in first.collect())
     store.save("2026-11-05.1", "engagement/feed", {"coefficients": to_frame(MODEL, asked)}, {})
-    with pytest.raises(InputError, match="engagement/feed: its files changed since it was saved; train it again"):
+    with pytest.raises(InputError, match="engagement/feed/a run: its files changed since it was saved; train it again"):
         store.load(saved)

@@ -1,9 +1,12 @@
+from datetime import date
+
 import pytest
 from tests.snapshots import AS_OF, FIRST, LISTS, SECOND, SHORTFALLS, record, run, write
 
 import publish_release
 import rollback_release
 from salience.job import run_job
+from salience.models.store import ModelStore
 from salience.tables import ops, releases
 
 pytestmark = pytest.mark.integration
@@ -69,6 +72,41 @@ def test_a_failed_audit_leaves_the_release_before_in_force_and_a_corrected_one_p
         ("publish_release", SECOND, "succeeded"),
         ("rollback_release", None, "succeeded"),
     ]
+
+
+def test_a_day_that_is_named_is_recorded_and_must_be_the_releases(act, made):
+    code, told = act(publish_release, "--release", FIRST, "--date", "2026-11-03")
+    assert (code, made.exists(ops.RELEASES)) == (2, False)
+    assert told.startswith(f"publish_release: release {FIRST} is not of 2026-11-03; jobs/open_release.py --date")
+    assert act(publish_release, "--release", FIRST, "--date", str(AS_OF)) == (0, "")
+    days = made.read(ops.RUNS).where("job <> 'test'").orderBy("started_at").select("interval_from", "interval_to")
+    assert [tuple(row) for row in days.collect()] == [(date(2026, 11, 3),) * 2, (AS_OF, AS_OF)]
+
+
+def test_a_model_whose_files_changed_keeps_its_release_from_being_published(act, made, spark):
+    store = ModelStore(spark, f"{made.root}/models", "a run")
+    saved = store.save(FIRST, "als/feed", {"items": spark.range(2)}, {})
+    record(made, run(FIRST, **{"als/feed": saved}))
+    assert act(publish_release, "--release", FIRST) == (0, "")
+    saved = store.save(SECOND, "als/feed", {"items": spark.range(2)}, {})
+    write(made, SECOND, LISTS, {"rank": 1}, {"rank": 2, "content_id": "c2"})
+    write(made, SECOND, SHORTFALLS)
+    record(made, run(SECOND, **{"als/feed": saved}))
+    spark.range(1).write.mode("append").parquet(f"{saved.path}/items")
+    code, told = act(publish_release, "--release", SECOND)
+    assert code == 3
+    assert told.endswith(f"model als/feed: files that changed since it was saved: 1 (at most 0) in {SECOND}\n")
+
+
+def test_a_run_that_is_overtaken_by_the_publishing_of_its_release_writes_nothing_more(settings, made, spark):
+    def late(job):
+        rows = made.read(LISTS).where(f"release_id = '{job.release}'").drop("release_id")
+        releases.publish(made, job.release, 1)
+        job.write_snapshot(LISTS, rows.limit(1))
+
+    argv = ["--env", "local", "--set", f"warehouse={settings.warehouse}", "--release", FIRST]
+    assert run_job(late, argv, interval=False) == 2
+    assert made.read(LISTS).where(f"release_id = '{FIRST}'").count() == 2
 
 
 def test_a_release_that_cannot_be_published_says_why_and_ends_with_exit_code_2(act, made):

@@ -4,7 +4,7 @@ from math import sqrt
 import pytest
 from scipy.stats import binomtest, norm
 
-from salience.metrics.content import RATES_BY_IMPRESSIONS, content_daily
+from salience.metrics.content import RATES_BY_IMPRESSIONS, content_daily, content_totals
 from salience.settings import MetricSettings
 from salience.tables import activity
 from salience.tables.warehouse import conform
@@ -31,8 +31,8 @@ def test_counts_and_rates_of_a_day_worked_by_hand(spark):
     rows = [{"user": name} for name, times in shown.items() for _ in range(times)]
     rows[0]["paid"], rows[1]["paid"] = True, False
     (found,) = measure(spark, *rows, *({"user": name, "action": action} for name, action in did)).values()
-    counts = ("impressions", "impressions_paid", "reach", "engagements", "engagers", "engaged_reach", "plays")
-    assert [found[name] for name in counts] == [6, 1, 3, 4, 3, 2, 0]
+    counts = ("impressions", "impressions_paid", "impressions_organic", "reach", "engagements", "engagers")
+    assert [found[name] for name in (*counts, "engaged_reach", "plays")] == [6, 1, 1, 3, 4, 3, 2, 0]
     assert found["frequency"] == 2.0
     wilson = binomtest(2, 3).proportion_ci(0.95, method="wilson")
     by_reach = [found[f"engagement_rate_by_reach{end}"] for end in ("", "_ci_low", "_ci_high")]
@@ -96,7 +96,11 @@ def test_days_platforms_and_contents_are_measured_apart_and_only_the_days_asked_
         {"user": "ann", "at": "4 00:00"},
         {"user": "ann", "action": "follow", "content_id": None},
     ]
-    found = measure(spark, *rows, days=(SECOND, THIRD))
+    days = (SECOND, THIRD)
+    found = measure(spark, *rows, days=days)
+    totals = content_totals(interactions(spark, [{"at": "2 10:00"} | row for row in rows]), days, SETTINGS)
+    assert totals == {"impressions": 5, "plays": 0, "engagements": 1}
+    assert totals == {name: sum(row[name] for row in found.values()) for name in totals}
     assert {key: (row["reach"], row["engaged_reach"]) for key, row in found.items()} == {
         (SECOND, "feed", "c1"): (1, 0),
         (THIRD, "feed", "c1"): (2, 1),

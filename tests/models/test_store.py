@@ -17,13 +17,13 @@ def saved(spark, tmp_path):
         "users": spark.createDataFrame([("u", [1.0, 2.0])], "user_id string, features array<float>"),
         "items": spark.createDataFrame([("c", [0.5, 0.25])], "content_id string, features array<float>"),
     }
-    store = ModelStore(spark, str(tmp_path / "models"))
+    store = ModelStore(spark, str(tmp_path / "models"), "run 1")
     return store, frames, store.save("2026-11-10.1", "als/feed", frames, {"cut": "2026-11-11", "alpha": 1.5})
 
 
 def test_a_model_comes_back_as_it_was_saved(saved, tmp_path):
     store, frames, model = saved
-    assert model.path == str(tmp_path / "models/2026-11-10.1/als/feed")
+    assert model.path == str(tmp_path / "models/2026-11-10.1/als/feed/run 1")
     loaded = store.load(model)
     assert loaded.manifest == {"alpha": 1.5, "cut": "2026-11-11", "frames": ["items", "users"]}
     for name, frame in frames.items():
@@ -49,13 +49,13 @@ def test_a_model_with_an_exchanged_manifest_is_refused(saved):
 def test_a_model_keeps_its_hash_when_the_warehouse_moves(saved, tmp_path):
     store, _, model = saved
     moved = shutil.move(tmp_path / "models", tmp_path / "elsewhere")
-    path = f"{moved}/2026-11-10.1/als/feed"
+    path = f"{moved}/2026-11-10.1/als/feed/run 1"
     assert store.load(SavedModel(path, model.hash)).manifest["alpha"] == 1.5
 
 
-def test_saving_again_under_an_unpublished_release_replaces_the_model(saved):
+def test_a_run_that_saves_again_or_dies_over_it_spoils_no_other_runs_model(spark, saved, tmp_path):
     store, frames, model = saved
-    again = store.save("2026-11-10.1", "als/feed", {"items": frames["items"]}, {"alpha": 2.0})
-    assert store.load(again).manifest == {"alpha": 2.0, "frames": ["items"]}
-    with pytest.raises(InputError, match="its files changed"):
-        store.load(model)
+    later = ModelStore(spark, str(tmp_path / "models"), "run 2")
+    again = later.save("2026-11-10.1", "als/feed", {"items": frames["items"]}, {"alpha": 2.0})
+    assert later.load(again).manifest == {"alpha": 2.0, "frames": ["items"]}
+    assert (store.load(model).manifest["alpha"], store.is_intact(model)) == (1.5, True)

@@ -61,7 +61,7 @@ def test_a_content_that_reached_nobody_has_no_rate(spark):
     assert rates == [None, None, None]
 
 
-def test_completion_is_a_share_of_the_plays_with_a_known_length(spark):
+def test_completion_is_a_share_of_the_plays_whose_watch_time_and_length_are_known(spark):
     play = {"user": "ann", "action": "play"}
     events = [
         play | {"dwell_s": 9.5, "video_length_s": 10},
@@ -72,7 +72,7 @@ def test_completion_is_a_share_of_the_plays_with_a_known_length(spark):
         {"user": "ann", "dwell_s": 0.001},
     ]
     found = describe(spark, events)["c1"]
-    assert (found["completion_rate_by_plays"], found["watch_time_s"]) == (1 / 3, 50.0)
+    assert (found["completion_rate_by_plays"], found["watch_time_s"]) == (1 / 2, 50.0)
     assert describe(spark, [play])["c1"]["completion_rate_by_plays"] is None
 
 

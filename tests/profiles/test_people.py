@@ -103,9 +103,21 @@ def test_purchases_add_up_in_one_currency_and_watch_time_in_seconds(spark):
     bought = {"action": "purchase", "value": Decimal("0.1"), "currency": "EUR", "at": "19 00:00"}
     events = [{"user": "ann", **bought}] * 3 + [{"user": "bob", **bought}, {"user": "bob", **bought, "currency": "USD"}]
     events += [{"user": "ann", "at": "18 00:00", "action": "play", "dwell_s": seconds} for seconds in (0.1, 0.2)]
+    unnamed = {"user": "cyd", **bought, "currency": None}
+    events += [unnamed, unnamed, {"user": "dan", **bought}, unnamed | {"user": "dan"}]
     found = describe(spark, events)
     assert (found["feed", "ann"]["monetary"], found["feed", "ann"]["watch_time_s"]) == (Decimal("0.3000"), 0.3)
-    assert found["feed", "bob"]["monetary"] is None
+    spent = {
+        name: (found["feed", name]["monetary"], found["feed", name]["monetary_currency"])
+        for name in ("ann", "bob", "cyd", "dan")
+    }
+    # What Dan paid in an unknown currency cannot be added to his euros.
+    assert spent == {
+        "ann": (Decimal("0.3000"), "EUR"),
+        "bob": (None, None),
+        "cyd": (Decimal("0.2000"), None),
+        "dan": (None, None),
+    }
 
 
 def test_the_same_user_id_on_two_platforms_is_two_people(spark):

@@ -100,3 +100,25 @@ def test_a_catalogue_that_a_person_has_exhausted_gives_a_shortfall(run, fill, sp
     (row,) = (row for row in made["recommendation_shortfalls"] if row[1] == silver_rows.user("a0"))
     assert row[2:] == (2, "catalogue_exhausted")
     assert made["recommender_evaluation"] == []
+
+
+def test_a_platform_on_which_nothing_weighs_gets_what_is_popular_and_stops_no_other(run, fill, capsys):
+    fill([{"user": p, "content_id": f"{p[0]}0", "at": "4 10:00"} for p in PEOPLE])
+    made = run()
+    told = capsys.readouterr().out
+    assert "feed: no new recommender: there is no interaction with a positive weight to train on" in told
+    assert "feed: only what is popular: model als/feed: release 2026-11-10.1 has none yet" in told
+    assert {row[6] for row in made["recommendations"]} == {"trending"}
+    assert {row[1] for row in made["recommendations"]} == {silver_rows.user(p) for p in [*PEOPLE, "newcomer"]}
+    assert made["recommender_evaluation"] == []
+
+
+def test_lists_are_made_of_the_releases_own_candidates_only(run, fill, settings, warehouse, capsys):
+    fill([liked("a0", c, 4) for c in ("a1", "a2")])
+    run()
+    releases.publish(warehouse, f"{AS_OF}.1", 3)
+    release = releases.open_release(warehouse, AS_OF, 3)
+    argv = ["--env", "local", "--date", AS_OF.isoformat(), "--release", release, "--set", "platforms=[feed]"]
+    assert run_job(recommend.main, [*argv, "--set", f"warehouse={settings.warehouse}"]) == 2
+    told = f"gold.recommendation_candidates: release {release} has no rows yet; run jobs/find_candidates.py --release"
+    assert told in capsys.readouterr().err

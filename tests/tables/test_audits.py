@@ -2,11 +2,12 @@ import math
 
 import pytest
 from tests.silver_rows import user
-from tests.snapshots import CANDIDATES, FIRST, LISTS, SHORTFALLS, as_frame
+from tests.snapshots import AS_OF, CANDIDATES, FIRST, LISTS, SHORTFALLS, as_frame
 
 from salience.errors import AuditError
 from salience.tables import ops
-from salience.tables.audits import Audit, audit_everyone_served, audit_full_lists, audit_snapshot, enforce
+from salience.tables.activity import CONTENT_DAILY
+from salience.tables.audits import Audit, audit_days, audit_everyone_served, audit_full_lists, audit_snapshot, enforce
 
 pytestmark = pytest.mark.integration
 
@@ -51,6 +52,20 @@ def test_a_snapshot_with_a_key_twice_fails_and_says_how_many_rows_are_too_many(s
     assert failed(audit_snapshot(LISTS, once, FIRST)) == []
     twice = as_frame(spark, LISTS, {"rank": 1}, {"rank": 2}, {"rank": 2, "content_id": "c2"}, {"rank": 2})
     assert failed(audit_snapshot(LISTS, twice, FIRST)) == [("rows beyond one per platform, user_id, rank", 2)]
+
+
+def test_days_with_a_key_twice_or_sums_that_differ_from_the_input_fail(spark):
+    schema = "event_date date, platform string, content_id string, impressions long, plays long"
+    rows = [(AS_OF, "feed", "c1", 3, 0), (AS_OF, "feed", "c2", 4, 1)]
+    made = spark.createDataFrame(rows, schema)
+    sums = {"impressions": 7, "plays": 1}
+    assert failed(audit_days(CONTENT_DAILY, made, "here", sums)) == []
+    lost = failed(audit_days(CONTENT_DAILY, made, "here", {"impressions": 9, "plays": 1}))
+    assert lost == [("impressions lost or made: |sum - 9 in the input|", 2)]
+    twice = spark.createDataFrame([*rows, (AS_OF, "feed", "c2", 0, 0)], schema)
+    found = failed(audit_days(CONTENT_DAILY, twice, "here", sums))
+    assert found == [("rows beyond one per event_date, platform, content_id", 1)]
+    assert failed(audit_days(CONTENT_DAILY, made.limit(0), "here", {"impressions": 0})) == []
 
 
 def test_an_empty_snapshot_fails_unless_its_contract_allows_none(spark):

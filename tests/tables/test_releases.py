@@ -111,11 +111,27 @@ def test_a_published_release_is_never_written_again(story, published):
 
 def test_a_release_that_was_never_opened_is_not_written(story):
     with pytest.raises(InputError, match=r"release 2026-11-03\.9 was never opened; jobs/open_release\.py reserves"):
-        releases.require_unpublished(story.warehouse, "2026-11-03.9")
+        releases.require_open(story.warehouse, "2026-11-03.9", None)
+
+
+def test_a_job_may_not_write_to_another_days_release(story):
+    opened = releases.open_release(story.warehouse, date(2026, 11, 5), 5)
+    releases.require_open(story.warehouse, opened, date(2026, 11, 5))
+    with pytest.raises(InputError, match=r"release 2026-11-05\.1 is not of 2026-11-06; jobs/open_release\.py --date"):
+        releases.require_open(story.warehouse, opened, date(2026, 11, 6))
+
+
+def test_rows_that_must_be_the_releases_own_are_not_taken_from_an_earlier_one(story):
+    assert releases.resolve(story.warehouse, SHORTFALLS, SECOND) == THIRD
+    assert releases.resolve(story.warehouse, LISTS, SECOND, own_only=True) == SECOND
+    with pytest.raises(
+        InputError, match=r"gold\.recommendation_shortfalls: release .* has no rows yet; run jobs/recom"
+    ):
+        releases.resolve(story.warehouse, SHORTFALLS, SECOND, own_only=True)
 
 
 def test_an_opened_release_may_be_written_until_it_is_published(story):
-    releases.require_unpublished(story.warehouse, releases.open_release(story.warehouse, date(2026, 11, 4), 5))
+    releases.require_open(story.warehouse, releases.open_release(story.warehouse, date(2026, 11, 4), 5), None)
 
 
 def test_a_release_without_snapshots_is_not_published(story):

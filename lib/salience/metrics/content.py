@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from salience.profiles.plays import is_complete, is_measured
 from salience.settings import MetricSettings
 from salience.stats.intervals import ratio_high, ratio_low, wilson_high, wilson_low
-
-COMPLETE_SHARE = Decimal("0.95")
-"""A play is complete when this share of the video was watched."""
 
 RATES_BY_IMPRESSIONS = {
     "engagement_rate_by_impressions": "engagements",
@@ -38,7 +35,15 @@ def content_daily(interactions: DataFrame, days: Sequence[date], settings: Metri
     """
     people = _people(interactions.where(F.col("event_date").isin(list(days))), settings)
     reached, engaged = F.col("impressions") > 0, F.col("engagements") > 0
-    summed = ("impressions", "impressions_paid", "plays", "complete_plays", "measured_plays", "watch_time_s")
+    summed = (
+        "impressions",
+        "impressions_paid",
+        "impressions_organic",
+        "plays",
+        "complete_plays",
+        "measured_plays",
+        "watch_time_s",
+    )
     contents = people.groupBy(*_DAY).agg(
         *(F.sum(name).alias(name) for name in summed),
         *(F.sum(name).alias(name) for name in RATES_BY_IMPRESSIONS.values()),
@@ -52,7 +57,8 @@ def content_daily(interactions: DataFrame, days: Sequence[date], settings: Metri
     reach_share = (F.col("engaged_reach"), F.col("reach"))
     return contents.select(
         *_DAY,
-        *("impressions", "impressions_paid", "reach", "plays", "engagements", "engagers", "engaged_reach"),
+        *("impressions", "impressions_paid", "impressions_organic"),
+        *("reach", "plays", "engagements", "engagers", "engaged_reach"),
         _per("impressions", "reach").alias("frequency"),
         F.col("watch_time_s").cast("double").alias("watch_time_s"),
         _per("complete_plays", "measured_plays").alias("completion_rate_by_plays"),
@@ -63,18 +69,30 @@ def content_daily(interactions: DataFrame, days: Sequence[date], settings: Metri
     )
 
 
+def content_totals(interactions: DataFrame, days: Sequence[date], settings: MetricSettings) -> dict[str, int]:
+    """Return what columns of gold.content_daily must add up to over the days, counted event by event."""
+    events = interactions.where(F.col("event_date").isin(list(days)) & F.col("content_id").isNotNull())
+    action = F.col("action")
+    totals = events.agg(
+        F.count_if(action == "impression").alias("impressions"),
+        F.count_if(action == "play").alias("plays"),
+        F.count_if(action.isin(settings.positive_actions)).alias("engagements"),
+    ).head()
+    assert totals is not None
+    return {name: int(total) for name, total in totals.asDict().items()}
+
+
 def _people(interactions: DataFrame, settings: MetricSettings) -> DataFrame:
     """Return what each person did with each content on each day: the clusters of the intervals."""
     action = F.col("action")
     is_play, is_impression = action == "play", action == "impression"
-    is_measured = is_play & F.col("dwell_s").isNotNull() & (F.col("video_length_s") > 0)
-    is_complete = is_measured & (F.col("dwell_s") >= F.col("video_length_s") * F.lit(COMPLETE_SHARE))
     counts = {
         "impressions": is_impression,
         "impressions_paid": is_impression & F.col("paid"),
+        "impressions_organic": is_impression & ~F.col("paid"),
         "plays": is_play,
-        "measured_plays": is_measured,
-        "complete_plays": is_complete,
+        "measured_plays": is_measured(),
+        "complete_plays": is_complete(),
         "engagements": action.isin(settings.positive_actions),
         "shares": action == "share",
         "comments": action == "comment",

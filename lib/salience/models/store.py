@@ -21,11 +21,15 @@ class LoadedModel:
 
 
 class ModelStore:
-    """The models below one folder, `<root>/<release_id>/<name>/{manifest,<frame>...}`."""
+    """The models below one folder, `<root>/<release_id>/<name>/<run_id>/{manifest,<frame>...}`.
 
-    def __init__(self, spark: SparkSession, root: str) -> None:
+    Each run has a folder of its own, so one that dies while it saves spoils no model that was saved before.
+    """
+
+    def __init__(self, spark: SparkSession, root: str, run_id: str) -> None:
         self.spark = spark
         self.root = root
+        self.run_id = run_id
 
     def save(
         self, release_id: str, name: str, frames: Mapping[str, DataFrame], manifest: Mapping[str, Any]
@@ -38,7 +42,7 @@ class ModelStore:
             frames: everything that is needed to use the model.
             manifest: settings and inputs that identify it; JSON values.
         """
-        path = f"{self.root}/{release_id}/{name}"
+        path = f"{self.root}/{release_id}/{name}/{self.run_id}"
         for frame_name, frame in frames.items():
             frame.write.mode("overwrite").parquet(f"{path}/{frame_name}")
         text = json.dumps({**manifest, "frames": sorted(frames)}, sort_keys=True, default=str)
@@ -53,11 +57,15 @@ class ModelStore:
         Raises:
             InputError: its files are not those that were saved.
         """
-        if self._hash(saved.path) != saved.hash:
+        if not self.is_intact(saved):
             raise InputError(f"model {saved.path}: its files changed since it was saved; train it again")
         manifest = json.loads(self.spark.read.text(f"{saved.path}/manifest").head()["value"])  # type: ignore[index]
         frames = {name: self.spark.read.parquet(f"{saved.path}/{name}") for name in manifest["frames"]}
         return LoadedModel(frames, manifest)
+
+    def is_intact(self, saved: SavedModel) -> bool:
+        """Return whether a model's files are those that were saved."""
+        return self._hash(saved.path) == saved.hash
 
     def _hash(self, path: str) -> str:
         """Return the SHA-256 over the files' sorted names and SHA-256s; each file is hashed where it is read."""

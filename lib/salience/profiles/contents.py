@@ -2,19 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.actions import ACTIONS
+from salience.profiles.plays import is_complete, is_measured
 from salience.profiles.versions import valid_at_end_of
 from salience.profiles.weights import days_until_end, in_window
 from salience.settings import ProfileSettings
 from salience.stats.intervals import wilson_high, wilson_low
-
-COMPLETE_SHARE = Decimal("0.95")
-"""A play that watched this share of the video counts as complete."""
 
 _KEY = ["platform", "content_id"]
 
@@ -62,13 +59,11 @@ def content_profiles(
 
 
 def _counts_by_person(window: DataFrame) -> DataFrame:
-    """Count each person's actions on each content, and their plays of a known length."""
-    is_measured = (F.col("action") == "play") & (F.col("video_length_s") > 0)
-    is_complete = is_measured & (F.col("dwell_s") >= F.col("video_length_s") * F.lit(COMPLETE_SHARE))
+    """Count each person's actions on each content, and their plays that can be measured."""
     return window.groupBy(*_KEY, "user_id").agg(
         *[F.count_if(F.col("action") == action).alias(action) for action in ACTIONS],
-        F.count_if(is_measured).alias("measured_plays"),
-        F.count_if(is_complete).alias("complete_plays"),
+        F.count_if(is_measured()).alias("measured_plays"),
+        F.count_if(is_complete()).alias("complete_plays"),
         F.sum("dwell_s").alias("watched_s"),
     )
 

@@ -31,8 +31,8 @@ def user_profiles(
 
     Hours and weekdays are local where the source gives the offset, else UTC; every action counts in them. Interest tags
     and favourite creators sum the weights of the actions, each faded by its own age; an undo takes its action's weight
-    back, and what nets out to nothing or less is left out. `monetary` is null where nothing was bought or several
-    currencies were paid.
+    back, and what nets out to nothing or less is left out. `monetary` is null where nothing was bought or more than
+    one currency was paid; so is `monetary_currency`, and also where no purchase names one.
 
     `lifecycle_status` is `dormant` after `dormant_after_days` days without an interaction; else `new` where the first
     interaction in the window is among its last 7 days, provided that the platform's log reaches further back (a log
@@ -60,6 +60,7 @@ def user_profiles(
         recency.alias("recency_days"),
         "frequency",
         "monetary",
+        "monetary_currency",
         "watch_time_s",
         _shares(_hour_counts(), F.col("interactions")).alias("active_hours"),
         _shares(_weekday_counts(), F.col("interactions")).alias("active_weekdays"),
@@ -88,7 +89,9 @@ def _activity(window: DataFrame) -> DataFrame:
     """Count per person; all sums are of integers and decimals, so they do not depend on the rows' order."""
     bought = F.col("action") == "purchase"
     currency = F.when(bought, F.col("currency"))
-    one_currency = F.min(currency).eqNullSafe(F.max(currency))
+    # A purchase without a currency beside one with a currency is of another one, for all that is known.
+    named, bought_at_all = F.count(currency), F.count_if(bought)
+    one_currency = F.min(currency).eqNullSafe(F.max(currency)) & ((named == 0) | (named == bought_at_all))
     spent = F.when(one_currency, F.sum(F.when(bought, F.col("value"))))
     timed = window.withColumns({"hour": local_hour(), "weekday": local_weekday()})
     return timed.groupBy(_KEY).agg(
@@ -97,6 +100,7 @@ def _activity(window: DataFrame) -> DataFrame:
         F.size(F.collect_set("event_date")).alias("frequency"),
         F.count("*").alias("interactions"),
         spent.cast("decimal(22,4)").alias("monetary"),
+        F.when(one_currency, F.min(currency)).alias("monetary_currency"),
         F.coalesce(F.sum("dwell_s").cast("double"), F.lit(0.0)).alias("watch_time_s"),
         *[F.count_if(F.col("hour") == hour).alias(f"hour_{hour}") for hour in range(24)],
         *[F.count_if(F.col("weekday") == day).alias(f"weekday_{day}") for day in range(7)],

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from salience.recommend.availability import newest_versions, unavailable
 from salience.recommend.confidence import histories, preferences, seen_contents
-from salience.recommend.explain import explain
+from salience.recommend.explain import EXPLAINED, explain
 from salience.recommend.foldin import Model, fold_in
 from salience.recommend.popularity import popularity
 from salience.recommend.topk import collect_items, top_k
@@ -43,6 +43,11 @@ def personal(
     asking = asking.join(seen_contents(interactions, cut), "user_id", how="inner")
     available = item_factors.join(unavailable(contents, cut), "content_id", how="left_anti")
     return explain(top_k(fold_in(asking, model), collect_items(available), settings.candidates), model)
+
+
+def for_nobody(spark: SparkSession) -> DataFrame:
+    """Return what `personal` does where there is no model: nobody's list."""
+    return spark.createDataFrame([], f"user_id string, top {EXPLAINED}")
 
 
 def trending(

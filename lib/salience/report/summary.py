@@ -24,7 +24,10 @@ def summary(warehouse: Warehouse, day: date) -> str:
         raise InputError(f"{warehouse.root}: nothing is published yet; run jobs/publish_release.py")
 
     def snapshot(table: Table) -> DataFrame:
-        return warehouse.read(table).where(F.col("release_id") == in_force.tables[str(table)])
+        release_id = in_force.tables.get(str(table))
+        if release_id is None:
+            return warehouse.frame(table, [])
+        return warehouse.read(table).where(F.col("release_id") == release_id)
 
     lines = [f"release {in_force.release_id} (release_seq {in_force.release_seq}) is in force", ""]
     lines += _lists(snapshot(recommendations.RECOMMENDATIONS))
@@ -71,5 +74,6 @@ def _reach(warehouse: Warehouse, day: date) -> list[str]:
     return [
         f"{row['platform']:<32} reach {row['reach'] or 0:,} people on {day}; "
         f"{row['dau']:,} active, {row['mau_28d']:,} in the last 28 days"
+        f"{'' if row['is_complete'] else ', not all of which the log covers'}"
         for row in rows
     ]

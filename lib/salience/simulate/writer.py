@@ -37,7 +37,7 @@ def write_simulation(spark: SparkSession, settings: Settings, as_of: date, say: 
     for name in PLATFORMS:
         _refuse_real_logs(spark, f"{settings.logs}/{name}")
     size, worlds = settings.simulate, [World.ending_on(name, as_of, settings.simulate) for name in PLATFORMS]
-    say(f"drawing about {size.events:,} events of {size.users:,} people over {size.days} days on each of two platforms")
+    say(f"drawing about {size.events:,} events over {size.days} days: {size.users:,} people on each of two platforms")
     crowds = [people.people(spark, world) for world in worlds]
     catalogues = [contents.contents(spark, world) for world in worlds]
     drawn = [events.events(exposures.exposures(crowd, w), w) for crowd, w in zip(crowds, worlds, strict=True)]

@@ -1,6 +1,6 @@
 """Audits: what must hold before anything becomes visible, each recorded in ops.audits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -79,12 +79,41 @@ def record(warehouse: Warehouse, audits: Sequence[Audit]) -> None:
 
 def audit_snapshot(table: Table, rows: DataFrame, release_id: str) -> list[Audit]:
     """Return the audits that every snapshot must pass: a unique key, and rows unless the contract allows none."""
-    counted = rows.groupBy(*table.key).count()
-    total, keys = counted.agg(F.coalesce(F.sum("count"), F.lit(0)), F.count("*")).head()  # type: ignore[misc]
-    audits = [Audit(str(table), f"rows beyond one per {', '.join(table.key)}", release_id, total - keys)]
+    beyond, total = _beyond_key(table, rows)
+    audits = [Audit(str(table), _one_per_key(table), release_id, beyond)]
     if not table.may_be_empty:
         audits.append(Audit(str(table), "is empty", release_id, int(total == 0)))
     return audits
+
+
+def audit_days(table: Table, rows: DataFrame, place: str, sums: Mapping[str, int]) -> list[Audit]:
+    """Return the audits of days about to be written: a unique key, and columns that add up to what they are made of.
+
+    Args:
+        table: a day table.
+        rows: what is about to be written; read twice.
+        place: the days, for the messages.
+        sums: column -> what its sum must be.
+    """
+    audits = [Audit(str(table), _one_per_key(table), place, _beyond_key(table, rows)[0])]
+    if sums:
+        found = rows.agg(*(F.coalesce(F.sum(name), F.lit(0)) for name in sums)).head()
+        assert found is not None
+        for (name, expected), made in zip(sums.items(), found, strict=True):
+            rule = f"{name} lost or made: |sum - {expected} in the input|"
+            audits.append(Audit(str(table), rule, place, abs(made - expected)))
+    return audits
+
+
+def _one_per_key(table: Table) -> str:
+    return f"rows beyond one per {', '.join(table.key)}"
+
+
+def _beyond_key(table: Table, rows: DataFrame) -> tuple[int, int]:
+    """Return how many rows there are beyond one a key, and how many in all."""
+    counted = rows.groupBy(*table.key).count()
+    total, keys = counted.agg(F.coalesce(F.sum("count"), F.lit(0)), F.count("*")).head()  # type: ignore[misc]
+    return total - keys, total
 
 
 def audit_full_lists(recommendations: DataFrame, shortfalls: DataFrame, k: int, release_id: str) -> list[Audit]:

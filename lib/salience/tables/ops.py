@@ -18,7 +18,7 @@ RUNS = _ledger(
         Column("interval_from", "date", "first day of the interval that the caller named"),
         Column("interval_to", "date", "last day of that interval, included"),
         Column("release_id", "string", "release that the run's snapshots belong to"),
-        required("code_version", "string", "version of the salience package"),
+        required("code_version", "string", "version of the salience package, and a hash of its files"),
         required("settings_hash", "string", "SHA-256 over the settings in force (they hold no secrets)"),
         required("key_ids", "map<string,string>", "platform -> first 16 hex digits of a hash of its pseudonym key"),
         required("inputs", "map<string,bigint>", "table -> Delta version that was read"),

@@ -90,21 +90,22 @@ def produced(warehouse: Warehouse, release_id: str) -> tuple[dict[str, str], dic
     return tables, models, inputs
 
 
-def resolve(warehouse: Warehouse, table: Table, release_id: str) -> str:
+def resolve(warehouse: Warehouse, table: Table, release_id: str, own_only: bool = False) -> str:
     """Return the release whose rows of a snapshot table a job of `release_id` should read.
 
     It is the release itself where one of its runs wrote the table, else the one that was in force last without knowing
-    later days than this release: nothing may learn from the future.
+    later days than this release: nothing may learn from the future. With `own_only` it is the release itself or none.
 
     Raises:
         InputError: neither has the table.
     """
     own = produced(warehouse, release_id)[0]
-    in_force = newest(warehouse, _as_of(release_id))
+    in_force = None if own_only else newest(warehouse, as_of_day(release_id))
     found = own.get(str(table)) or (in_force.tables.get(str(table)) if in_force else None)
     if found is None:
+        others = "" if own_only else " and none up to its day is published"
         raise InputError(
-            f"{table}: release {release_id} has no rows yet and none up to its day is published; "
+            f"{table}: release {release_id} has no rows yet{others}; "
             f"run jobs/{table.made_by}.py --release {release_id} first"
         )
     return found
@@ -119,7 +120,7 @@ def resolve_model(warehouse: Warehouse, name: str, release_id: str, made_by: str
         InputError: there is neither.
     """
     own = produced(warehouse, release_id)[1]
-    in_force = newest(warehouse, _as_of(release_id))
+    in_force = newest(warehouse, as_of_day(release_id))
     found = own.get(name) or (in_force.models.get(name) if in_force else None)
     if found is None:
         raise InputError(
@@ -129,19 +130,28 @@ def resolve_model(warehouse: Warehouse, name: str, release_id: str, made_by: str
     return found
 
 
-def require_unpublished(warehouse: Warehouse, release_id: str) -> None:
-    """Check that a release may still be written to.
+def require_open(warehouse: Warehouse, release_id: str, as_of: date | None) -> None:
+    """Check that a job may write to a release.
+
+    Args:
+        warehouse: the tables.
+        release_id: the release.
+        as_of: the last day that the job looks at; None for a job that looks at none.
 
     Raises:
-        InputError: it was published, or never opened.
+        InputError: it is of another day, was published, or never opened.
     """
+    if as_of is not None and as_of_day(release_id) != as_of.isoformat():
+        raise InputError(
+            f"release {release_id} is not of {as_of}; jobs/open_release.py --date {as_of} opens one that is"
+        )
     opened = (
         warehouse.exists(ops.OPENED_RELEASES)
         and not warehouse.read(ops.OPENED_RELEASES).where(F.col("release_id") == release_id).isEmpty()
     )
     if not opened:
         raise InputError(f"release {release_id} was never opened; jobs/open_release.py reserves and prints an id")
-    _refuse_published(warehouse, release_id)
+    require_unpublished(warehouse, release_id)
 
 
 def publish(warehouse: Warehouse, release_id: str, attempts: int) -> ReleaseRow:
@@ -158,9 +168,9 @@ def publish(warehouse: Warehouse, release_id: str, attempts: int) -> ReleaseRow:
         raise InputError(f"release {release_id} holds no snapshot; run jobs with --release {release_id} first")
 
     def next_row() -> dict[str, Any]:
-        _refuse_published(warehouse, release_id)
+        require_unpublished(warehouse, release_id)
         before = newest(warehouse)
-        if before and _as_of(before.release_id) > _as_of(release_id):
+        if before and as_of_day(before.release_id) > as_of_day(release_id):
             raise InputError(
                 f"release {release_id} is of an earlier day than {before.release_id}, which is in force; if readers "
                 "should go back, roll back to an earlier release_seq first (jobs/rollback_release.py)"
@@ -210,11 +220,17 @@ def roll_back(warehouse: Warehouse, release_seq: int, attempts: int) -> ReleaseR
     return _release_row(_compare_and_set(warehouse, ops.RELEASES, "release_seq", next_row, attempts))
 
 
-def _as_of(release_id: str) -> str:
+def as_of_day(release_id: str) -> str:
+    """Return the ISO day that a release looks at last."""
     return release_id.split(".", maxsplit=1)[0]
 
 
-def _refuse_published(warehouse: Warehouse, release_id: str) -> None:
+def require_unpublished(warehouse: Warehouse, release_id: str) -> None:
+    """Check that a release was not published.
+
+    Raises:
+        InputError: it was.
+    """
     rows = warehouse.read(ops.RELEASES) if warehouse.exists(ops.RELEASES) else None
     if rows is not None and not rows.where(F.col("release_id") == release_id).isEmpty():
         raise InputError(f"release {release_id} is published and is never written again; open a new one")

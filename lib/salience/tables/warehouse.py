@@ -83,9 +83,7 @@ class Warehouse:
         Raises:
             InputError: the table does not exist yet, or with another schema or other checks.
         """
-        if not self.exists(table):
-            raise InputError(f"{table}: no such table in {self.root}; run jobs/{table.made_by}.py first")
-        self._require_current(table)
+        self.require_there(table)
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
@@ -175,6 +173,16 @@ class Warehouse:
         history = DeltaTable.forPath(self.spark, self.path(table)).history(limit)
         rows = history.select("version", "userMetadata", F.col("operationMetrics")["numOutputRows"].alias("rows"))
         return [(int(r["version"]), json.loads(r["userMetadata"] or "{}"), int(r["rows"] or 0)) for r in rows.collect()]
+
+    def require_there(self, table: Table) -> None:
+        """Check that a table can be read.
+
+        Raises:
+            InputError: it does not exist yet, or with another schema or other checks.
+        """
+        if not self.exists(table):
+            raise InputError(f"{table}: no such table in {self.root}; run jobs/{table.made_by}.py first")
+        self._require_current(table)
 
     def _require_current(self, table: Table) -> None:
         """Refuse an existing table that is not as the contract says, looking once; comments may differ."""
