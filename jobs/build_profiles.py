@@ -8,7 +8,7 @@ from salience.tables import profiles, silver
 
 def main(job: Job) -> None:
     settings = job.settings
-    interactions, contents = job.read(silver.INTERACTIONS), job.read(silver.CONTENTS)
+    interactions, contents = job.read_past(), job.read(silver.CONTENTS)
     job.say(f"describing people as of {job.as_of}")
     people = user_profiles(
         interactions,

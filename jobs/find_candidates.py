@@ -21,7 +21,7 @@ from salience.tables import recommendations, silver
 
 def main(job: Job) -> None:
     settings, cut = job.settings.recommend, end_of(job.as_of)
-    past = job.read(silver.INTERACTIONS).where(F.col("event_date") <= F.lit(job.as_of)).select(COLUMNS)
+    past = job.read_past().select(COLUMNS)
     contents, users = job.read(silver.CONTENTS), job.read(silver.USERS)
     found = []
     with ExitStack() as stack:

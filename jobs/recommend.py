@@ -17,7 +17,7 @@ from salience.tables import engagement, recommendations, silver
 
 
 def main(job: Job) -> None:
-    past = job.read(silver.INTERACTIONS).where(F.col("event_date") <= F.lit(job.as_of))
+    past = job.read_past()
     users = job.read(silver.USERS)
     served = []
     for platform in job.settings.platforms:

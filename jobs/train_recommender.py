@@ -21,7 +21,7 @@ from salience.tables import recommendations, silver
 def main(job: Job) -> None:
     settings = job.settings.recommend
     windows = cuts(job.as_of, settings.evaluation_days)
-    past = job.read(silver.INTERACTIONS).where(F.col("event_date") <= F.lit(job.as_of))
+    past = job.read_past()
     contents = job.read(silver.CONTENTS)
     rows = []
     for platform in job.settings.platforms:

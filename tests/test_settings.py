@@ -97,6 +97,13 @@ def test_a_key_below_a_plain_value_is_refused(conf):
         ("recommend.k=[1]", "recommend.k: Input should be a valid integer (given: [1])"),
         ("recommend.k=0", "recommend.k: Input should be greater than or equal to 1 (given: 0)"),
         ("platforms=feed", "platforms: Input should be a valid list (given: 'feed')"),
+        ("recommend.k=yes", "recommend.k: Input should be a valid integer (given: True)"),
+        ("clean.max_dwell_s=on", "clean.max_dwell_s: Input should be a valid"),
+        ("recommend.relevant_rating=.nan", "recommend.relevant_rating: Input should be a finite number"),
+        ("engagement.window_days=1000000", "engagement.window_days: Input should be less than or equal to 36500"),
+        ("recommend.evaluation_days=1000000000.0", "recommend.evaluation_days: Input should be less than or equal"),
+        ("platforms=[feed, feed]", "platforms: Value error, names a platform twice"),
+        ("logs=''", "logs: String should have at least 1 character"),
         ("platforms=[]", "platforms: List should have at least 1 item"),
         ("logs=", "logs: Input should be a valid string (given: None)"),
         ("recommend=10", "recommend: Input should be a valid dictionary"),
@@ -157,3 +164,12 @@ def test_the_hash_tells_settings_apart_and_nothing_else(conf):
 
     assert hash_of() == hash_of("recommend.k=6")
     assert hash_of() != hash_of("recommend.k=7")
+
+
+def test_a_file_that_is_not_in_utf_8_and_a_file_in_place_of_the_folder_are_refused(conf):
+    (conf / "local.yaml").write_bytes("logs: Blåhaj".encode("latin-1"))
+    assert refused(conf) == f"{conf}/local.yaml: is not in UTF-8"
+    told = refused(conf / "local.yaml")
+    assert told.startswith(
+        f"{conf}/local.yaml/base.yaml: no such file; name the folder of the settings in SALIENCE_CONF"
+    )

@@ -28,7 +28,7 @@ from salience.models.store import ModelStore
 from salience.progress import Progress
 from salience.session import build_session
 from salience.settings import Settings, load_settings
-from salience.tables import ops, releases
+from salience.tables import ops, releases, silver
 from salience.tables.contract import Table
 from salience.tables.warehouse import Commit, PartitionValue, Warehouse
 
@@ -108,6 +108,19 @@ class Job:
         self.warehouse.require_there(table)
         version = self.inputs[str(table)] = self.warehouse.version(table)
         return self.warehouse.read(table, version)
+
+    def read_past(self) -> DataFrame:
+        """Return silver.interactions up to the as-of day.
+
+        Raises:
+            InputError: there are none.
+        """
+        past = self.read(silver.INTERACTIONS).where(F.col("event_date") <= F.lit(self.as_of))
+        if past.isEmpty():
+            raise InputError(
+                f"there are no interactions up to {self.as_of}: run jobs/clean_interactions.py for that time"
+            )
+        return past
 
     def read_snapshot(self, table: Table, own: bool = False) -> DataFrame:
         """Return a snapshot as this run's release sees it, without its release_id.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from salience.actions import ACTIONS
 from salience.errors import SettingsError
@@ -28,6 +28,9 @@ MAX_LATENESS_DAYS = 60
 MAX_FUTURE_DAYS = 2
 """Nor lie further ahead of their delivery."""
 
+MAX_DAYS = 36_500
+"""The longest window, a century."""
+
 Environment = Literal["local", "cluster"]
 Weight = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -35,7 +38,8 @@ Action = Annotated[str, AfterValidator(_known_action)]
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: YAML knows what is a number, and a yes is none.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class BotSettings(_Group):
@@ -106,7 +110,7 @@ class CleanSettings(_Group):
 class ProfileSettings(_Group):
     """How user and content profiles are built."""
 
-    window_days: int = Field(ge=1)
+    window_days: int = Field(ge=1, le=MAX_DAYS)
     """Days of history, the as-of day included."""
     interest_half_life_days: float = Field(gt=0)
     """After this many days an interaction counts half towards the interest tags."""
@@ -137,7 +141,7 @@ class RecommendSettings(_Group):
     """Length of each person's list."""
     candidates: int = Field(ge=1)
     """Candidates a person before ranking; at least k."""
-    window_days: int = Field(ge=1)
+    window_days: int = Field(ge=1, le=MAX_DAYS)
     """Days of history, the as-of day included."""
     half_life_days: float = Field(gt=0)
     """After this many days an interaction weighs half."""
@@ -149,7 +153,7 @@ class RecommendSettings(_Group):
     """Actions on a new content that make it relevant when recommenders are judged."""
     relevant_rating: float
     """A `rate` interaction is relevant from this rating on."""
-    evaluation_days: float = Field(gt=0)
+    evaluation_days: float = Field(gt=0, le=MAX_DAYS)
     """Length of the choosing window and of the reporting window, in days."""
     evaluation_k: int = Field(ge=1)
     """The k of ndcg@k and recall@k."""
@@ -170,12 +174,12 @@ class RecommendSettings(_Group):
 class EngagementSettings(_Group):
     """How the engagement model is trained and judged."""
 
-    window_days: int = Field(ge=2)
+    window_days: int = Field(ge=2, le=MAX_DAYS)
     """Days of exposures, the as-of day included."""
-    label_hours: int = Field(ge=1)
+    label_hours: int = Field(ge=1, le=24 * MAX_DAYS)
     """An exposure is positive if engagement follows within this many hours."""
     positive_actions: list[Action] = Field(min_length=1)
-    test_days: float = Field(gt=0)
+    test_days: float = Field(gt=0, le=MAX_DAYS)
     """Length of the test window, in days; an embargo of label_hours lies before it."""
     regularisation: float = Field(ge=0)
     elastic_net: float = Field(ge=0, le=1)
@@ -210,7 +214,7 @@ class SimulationSettings(_Group):
     """Folder for what the simulator planted, a path or a Hadoop URL."""
     users: int = Field(ge=1)
     contents: int = Field(ge=1)
-    days: int = Field(ge=1)
+    days: int = Field(ge=1, le=MAX_DAYS)
     events: int = Field(ge=1)
     """Wanted number of rows of the interaction logs of both platforms together, roughly."""
     topics: int = Field(ge=2, le=24)
@@ -224,9 +228,9 @@ class SimulationSettings(_Group):
 class Settings(_Group):
     """Everything a job may be told beside its interval and its release."""
 
-    logs: str
+    logs: str = Field(min_length=1)
     """Folder of the raw logs, a path or a Hadoop URL."""
-    warehouse: str
+    warehouse: str = Field(min_length=1)
     """Folder of the tables and models, a path or a Hadoop URL."""
     platforms: list[str] = Field(min_length=1)
     """Platforms to read, each described by conf/sources/<platform>.yaml."""
@@ -237,6 +241,13 @@ class Settings(_Group):
     metrics: MetricSettings
     release: ReleaseSettings
     simulate: SimulationSettings
+
+    @field_validator("platforms")
+    @classmethod
+    def _each_once(cls, platforms: list[str]) -> list[str]:
+        if len(set(platforms)) < len(platforms):
+            raise ValueError("names a platform twice")
+        return platforms
 
     def hash(self) -> str:
         """Return the SHA-256 over all settings, in hex."""
@@ -295,8 +306,10 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise SettingsError(f"{file}: no such file; name the folder of the settings in SALIENCE_CONF_DIR") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file}: is not in UTF-8") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

@@ -4,14 +4,17 @@ import importlib
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
+from tests import silver_rows
 from tests.logs import deliver, feed_event
 
 import build_profiles
 import clean_interactions
 from salience.job import run_job
+from salience.tables import silver
 
 pytestmark = pytest.mark.integration
 
@@ -146,3 +149,20 @@ def test_a_process_that_refuses_a_delivery_says_so_without_a_stack_trace(tmp_pat
     assert "part-0.parquet: column post_id is not in it" in last
     for noise in ("Traceback", "Py4JJavaError", "AnalysisException", "\tat "):
         assert noise not in error, error
+
+
+@pytest.mark.parametrize("setting", ["warehouse", "logs"])
+def test_a_folder_on_a_file_system_that_hadoop_does_not_know_is_refused(spark, refused, tmp_path, setting):
+    places = {"warehouse": f"{tmp_path}/tables", "logs": f"{tmp_path}/logs"} | {setting: "nowhere://x/y"}
+    told = refused(*DAY, *(word for name, place in places.items() for word in ("--set", f"{name}={place}")))
+    assert told.startswith("nowhere://x/y") and told.endswith("check the settings `logs` and `warehouse`")
+    assert 'No FileSystem for scheme "nowhere"' in told
+
+
+def test_profiles_of_a_time_before_any_interaction_are_refused(spark, refused, warehouse):
+    events = silver_rows.interactions(spark, [{"user": "ann", "at": "2 10:00"}])
+    warehouse.replace(silver.INTERACTIONS, events, {"event_date": [date(2026, 11, 2)], "platform": ["feed"]})
+    warehouse.replace(silver.CONTENTS, silver_rows.contents(spark, {"c1": []}), {"platform": ["feed"]})
+    place = f"warehouse={warehouse.root}"
+    told = refused("--date", "2026-11-01", "--set", place, main=build_profiles.main)
+    assert told == "there are no interactions up to 2026-11-01: run jobs/clean_interactions.py for that time"

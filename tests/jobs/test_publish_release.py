@@ -7,7 +7,8 @@ import publish_release
 import rollback_release
 from salience.job import run_job
 from salience.models.store import ModelStore
-from salience.tables import ops, releases
+from salience.tables import catalog, ops, releases
+from salience.tables.views import CURRENT
 
 pytestmark = pytest.mark.integration
 
@@ -107,6 +108,25 @@ def test_a_run_that_is_overtaken_by_the_publishing_of_its_release_writes_nothing
     argv = ["--env", "local", "--set", f"warehouse={settings.warehouse}", "--release", FIRST]
     assert run_job(late, argv, interval=False) == 2
     assert made.read(LISTS).where(f"release_id = '{FIRST}'").count() == 2
+
+
+def test_publishing_and_rolling_back_register_views_where_a_setting_asks_for_them(act, made, spark):
+    def shown():
+        return spark.sql("SELECT DISTINCT release_id FROM current.recommendations").collect()[0][0]
+
+    asked = ("--set", "release.register_views=true")
+    try:
+        assert act(publish_release, "--release", FIRST)[0] == 0
+        assert not spark.catalog.databaseExists("current")
+        write(made, SECOND, LISTS, {"rank": 1}, {"rank": 2, "content_id": "c2"})
+        write(made, SECOND, SHORTFALLS)
+        assert act(publish_release, "--release", SECOND, *asked) == (0, "")
+        assert shown() == SECOND
+        assert act(rollback_release, "--to-seq", "1", *asked) == (0, "")
+        assert shown() == FIRST
+    finally:
+        for database in {CURRENT, *(table.layer for table in catalog.TABLES)}:
+            spark.sql(f"DROP DATABASE IF EXISTS {database} CASCADE")
 
 
 def test_a_release_that_cannot_be_published_says_why_and_ends_with_exit_code_2(act, made):

@@ -1,6 +1,7 @@
 """The jobs as a person starts them: processes of spark-submit and of Python, with the project's own configuration."""
 
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,10 @@ pytestmark = pytest.mark.integration
 
 PROJECT = Path(__file__).parent.parent.parent
 BIN = Path(sys.executable).parent
+# Adaptive execution is on wherever nobody turns it off, as local.conf does: one way with it, one without.
+ADAPTIVE = ["--conf", "spark.sql.adaptive.enabled=true"]
 WAYS = {
-    "spark-submit": [str(BIN / "spark-submit"), "--properties-file", "conf/spark/local.conf"],
+    "spark-submit": [str(BIN / "spark-submit"), "--properties-file", "conf/spark/local.conf", *ADAPTIVE],
     "python": [str(BIN / "python")],
 }
 JOBS = ("clean_interactions", "measure_audience")
@@ -33,12 +36,28 @@ ROWS = (
 )
 
 
-def run(way, job, *settings):
+@pytest.fixture
+def wheel(tmp_path):
+    """What `make package` builds, of a copy of the package that says another version."""
+    copy = tmp_path / "copy"
+    shutil.copytree(PROJECT / "lib" / "salience", copy / "lib" / "salience")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, copy)
+    module = copy / "lib" / "salience" / "__init__.py"
+    module.write_text(module.read_text(encoding="utf-8").replace('__version__ = "', '__version__ = "wheel-'))
+    # Without build isolation, which would fetch setuptools anew.
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
+    subprocess.run([BIN / "pip", "wheel", *options, "--wheel-dir", tmp_path / "dist", copy], check=True)
+    (file,) = (tmp_path / "dist").glob("*.whl")
+    return file
+
+
+def run(way, job, *settings, options=()):
     """Run one job in a process of its own and return its exit code and all that it printed."""
     # As in an activated virtual environment, without what the session of the tests has set.
     mine = {k: v for k, v in os.environ.items() if not k.startswith(("SALIENCE_", "PYSPARK_", "SPARK_"))}
     mine["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    command = [*WAYS[way], f"jobs/{job}.py", "--env", "local", "--date", "2026-11-02"]
+    command = [*WAYS[way], *options, f"jobs/{job}.py", "--env", "local", "--date", "2026-11-02"]
     for setting in settings:
         command += ["--set", setting]
     done = subprocess.run(
@@ -54,8 +73,7 @@ def run(way, job, *settings):
     return done.returncode, done.stdout
 
 
-@pytest.mark.slow
-def test_spark_submit_and_python_end_in_the_same_tables(spark, tmp_path):
+def test_spark_submit_of_the_wheel_with_adaptive_execution_and_python_end_in_the_same_tables(spark, wheel, tmp_path):
     rows = [
         feed_event(),
         feed_event(),
@@ -67,7 +85,8 @@ def test_spark_submit_and_python_end_in_the_same_tables(spark, tmp_path):
 
     def all_jobs(way):
         settings = ("platforms=[feed]", f"logs={tmp_path / 'logs'}", f"warehouse={tmp_path / way}")
-        return [run(way, job, *settings) for job in JOBS]
+        options = ["--py-files", str(wheel)] if way == "spark-submit" else []
+        return [run(way, job, *settings, options=options) for job in JOBS]
 
     # Side by side, for half of a job's time is spent on one core.
     with ThreadPoolExecutor(len(WAYS)) as pool:
@@ -84,6 +103,11 @@ def test_spark_submit_and_python_end_in_the_same_tables(spark, tmp_path):
             ("clean_interactions", "succeeded", 4),
             ("measure_audience", "succeeded", 2),
         ]
+    versions = [
+        {row["code_version"].split("-")[0] for row in warehouse.read(ops.RUNS).collect()}
+        for warehouse in (submitted, plain)
+    ]
+    assert "wheel" in versions[0] and "wheel" not in versions[1]
 
 
 def test_a_wrong_setting_under_spark_submit_ends_with_exit_code_2_and_one_line(tmp_path):

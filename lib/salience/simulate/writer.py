@@ -13,6 +13,7 @@ from salience.errors import InputError
 from salience.settings import Settings
 from salience.simulate import contents, dirt, events, exposures, latents, people, raw
 from salience.simulate.world import PLATFORMS, World
+from salience.tables.storage import open_folder
 
 ROWS_PER_FILE = 1_000_000
 MARKER = "_SIMULATED"
@@ -58,6 +59,8 @@ def write_simulation(spark: SparkSession, settings: Settings, as_of: date, say: 
     say("writing the planted truth")
     counts = _union([dirt.truth(frame) for frame in delivered]).coalesce(1)
     counts.sort("platform", "delivery_date").write.mode("overwrite").json(f"{size.truth}/dirt")
+    emitted = spark.read.json(f"{size.truth}/dirt").groupBy("platform").agg(F.sum("emitted")).sort("platform").collect()
+    say(f"wrote interactions: {', '.join(f'{platform} {rows:,}' for platform, rows in emitted)}")
     _write_truth(happened, worlds, latents.exposures, f"{size.truth}/exposures", ceil(size.events / ROWS_PER_FILE))
     _write_truth(catalogues, worlds, latents.contents, f"{size.truth}/contents", ceil(size.contents / ROWS_PER_FILE))
     _write_truth(crowds, worlds, latents.users, f"{size.truth}/users", ceil(size.users / ROWS_PER_FILE))
@@ -89,14 +92,14 @@ def _write_deliveries(log: DataFrame, folder: str, files_per_day: int, partition
     # Completeness is marked per delivery, not for the dataset as a whole.
     writer.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false").parquet(folder)
     spark = log.sparkSession
-    files, path = _file_system(spark, folder)
+    files, path = open_folder(spark, folder)
     for status in files.listStatus(path):
         if status.isDirectory() and status.getPath().getName().startswith("dt="):
             _touch(spark, f"{status.getPath()}/_SUCCESS")
 
 
 def _refuse_real_logs(spark: SparkSession, folder: str) -> None:
-    files, path = _file_system(spark, folder)
+    files, path = open_folder(spark, folder)
     if files.exists(path) and len(files.listStatus(path)) and not files.exists(_path(spark, f"{folder}/{MARKER}")):
         raise InputError(
             f"{folder} holds logs that were not simulated and would be replaced; set `logs` to a folder for simulations"
@@ -104,19 +107,13 @@ def _refuse_real_logs(spark: SparkSession, folder: str) -> None:
 
 
 def _touch(spark: SparkSession, file: str) -> None:
-    files, path = _file_system(spark, file)
+    files, path = open_folder(spark, file)
     files.create(path, True).close()
 
 
 def _remove(spark: SparkSession, folder: str) -> None:
-    files, path = _file_system(spark, folder)
+    files, path = open_folder(spark, folder)
     files.delete(path, True)
-
-
-def _file_system(spark: SparkSession, folder: str) -> tuple[Any, Any]:
-    """Return Hadoop's file system that holds the folder, and the folder's path on it."""
-    path = _path(spark, folder)
-    return path.getFileSystem(spark._jsc.hadoopConfiguration()), path
 
 
 def _path(spark: SparkSession, text: str) -> Any:

@@ -11,6 +11,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
+from salience.tables.storage import open_folder
+
 PARQUET_MAGIC = int.from_bytes(b"PAR1", "big")
 
 
@@ -26,13 +28,13 @@ class FileEntry:
 
 def exists(spark: SparkSession, path: str) -> bool:
     """Return whether there is a file or folder at `path`."""
-    file_system, hadoop_path = _open(spark, path)
+    file_system, hadoop_path = open_folder(spark, path)
     return bool(file_system.exists(hadoop_path))
 
 
 def list_folders(spark: SparkSession, path: str) -> list[str]:
     """Return the sorted names of the folders in a folder; none if it does not exist."""
-    file_system, hadoop_path = _open(spark, path)
+    file_system, hadoop_path = open_folder(spark, path)
     if not file_system.exists(hadoop_path):
         return []
     return sorted(str(s.getPath().getName()) for s in file_system.listStatus(hadoop_path) if s.isDirectory())
@@ -40,7 +42,7 @@ def list_folders(spark: SparkSession, path: str) -> list[str]:
 
 def list_files(spark: SparkSession, path: str) -> list[FileEntry]:
     """Return the files directly in a folder, sorted by name; none if it does not exist."""
-    file_system, hadoop_path = _open(spark, path)
+    file_system, hadoop_path = open_folder(spark, path)
     if not file_system.exists(hadoop_path):
         return []
     found = [
@@ -55,7 +57,7 @@ def is_parquet(spark: SparkSession, entry: FileEntry) -> bool:
     """Return whether a file begins and ends as every Parquet file does."""
     if entry.size < 12:
         return False
-    file_system, hadoop_path = _open(spark, entry.path)
+    file_system, hadoop_path = open_folder(spark, entry.path)
     stream = file_system.open(hadoop_path)
     try:
         head = stream.readInt()
@@ -116,9 +118,3 @@ def _rows(footer: Any) -> int:
         if flat is not None and group.getColumns().get(flat).getValueCount() != of_group:
             raise ValueError(f"a row group of {of_group} rows holds another number of values in a column")
     return rows
-
-
-def _open(spark: SparkSession, path: str) -> tuple[Any, Any]:
-    context = spark.sparkContext
-    hadoop_path = context._jvm.org.apache.hadoop.fs.Path(path)  # type: ignore[union-attr]
-    return hadoop_path.getFileSystem(context._jsc.hadoopConfiguration()), hadoop_path

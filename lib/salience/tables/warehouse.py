@@ -19,6 +19,7 @@ from pyspark.sql import types as T
 
 from salience.errors import ContractError, InputError
 from salience.tables.contract import Kind, Table
+from salience.tables.storage import open_folder
 from salience.tables.stored import Stored, differences, properties, quoted
 
 CONFLICTS = (
@@ -65,7 +66,7 @@ class Warehouse:
 
         A folder for the log is not enough: a run that creates the table makes it before the first commit.
         """
-        file_system, log = _open(self.spark, f"{self.path(table)}/_delta_log")
+        file_system, log = open_folder(self.spark, f"{self.path(table)}/_delta_log")
         if not file_system.exists(log):
             return False
         # Not listFiles: on a local disk it asks for each entry's permissions by name, and fails on a temporary file of
@@ -162,7 +163,7 @@ class Warehouse:
                 if isinstance(error, AnalysisException) and not any(name in str(error) for name in _HALF_CREATED):
                     raise
                 sleep(pause)
-        file_system, log = _open(self.spark, f"{self.path(table)}/_delta_log")
+        file_system, log = open_folder(self.spark, f"{self.path(table)}/_delta_log")
         if file_system.exists(log) and not len(file_system.listStatus(log)):
             # Whoever was creating the table died before its first commit; Delta itself cannot get past that.
             file_system.delete(log, False)
@@ -222,15 +223,8 @@ class Warehouse:
 
 def _qualified(spark: SparkSession, folder: str) -> str:
     """Return the folder with its file system and without a relative part, as Delta wants it."""
-    file_system, path = _open(spark, folder)
+    file_system, path = open_folder(spark, folder)
     return str(file_system.makeQualified(path).toString())
-
-
-def _open(spark: SparkSession, folder: str) -> tuple[Any, Any]:
-    """Return Hadoop's file system that holds the folder, and the folder's path on it."""
-    context = spark.sparkContext
-    path = context._jvm.org.apache.hadoop.fs.Path(folder)  # type: ignore[union-attr]
-    return path.getFileSystem(context._jsc.hadoopConfiguration()), path
 
 
 def conform(table: Table, frame: DataFrame) -> DataFrame:
