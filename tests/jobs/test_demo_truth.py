@@ -39,7 +39,7 @@ class Demo:
         folder = self.root / "warehouse" / name.replace(".", "/")
         in_force = self._all("ops.releases").sort_values("release_seq").iloc[-1]
         release = dict(in_force["tables"]).get(name)
-        return DeltaTable(folder).to_pandas(partitions=[("release_id", "=", release)] if release else None)
+        return DeltaTable(folder).to_pandas(filters=[("release_id", "=", release)] if release else None)
 
     def _all(self, name: str) -> pd.DataFrame:
         return DeltaTable(self.root / "warehouse" / name.replace(".", "/")).to_pandas()
@@ -212,16 +212,17 @@ def test_candidates_are_scored_in_the_order_of_their_planted_probabilities(demo,
     scored = p_if_shown(of(platform, demo.table("gold.engagement_scores")))
     found = spearmanr(scored["p_engage_24h"], scored["p"]).statistic
     print(f"{platform} rank correlation {found:.4f}, {len(scored)} candidates")
-    assert found > 0.25
+    assert found > 0.3
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_lists_engage_more_by_the_engagement_model_than_by_als_and_than_what_is_popular(
-    demo, interactions, seen, p_if_shown, platform
+    demo, interactions, seen, shown, p_if_shown, platform
 ):
     scores = of(platform, demo.table("gold.engagement_scores"))
     proposed = of(platform, demo.table("gold.recommendation_candidates")).query("source == 'als'")
-    people = set(proposed["user_id"]) & set(scores["user_id"])
+    # Of people without an impression no pseudonym is known.
+    people = set(proposed["user_id"]) & set(scores["user_id"]) & set(of(platform, shown)["user_id"])
     liked = of(platform, interactions)
     liked = liked[liked["action"].isin(SETTINGS["recommend"]["relevant_actions"])]["content_id"].value_counts()
     catalogue = of(platform, demo.truth("contents"))["content_id"]
@@ -237,11 +238,13 @@ def test_lists_engage_more_by_the_engagement_model_than_by_als_and_than_what_is_
     }
     means = {name: p_if_shown(rows[PAIR]).groupby("user_id")["p"].mean() for name, rows in lists.items()}
     mean = {name: values.mean() for name, values in means.items()}
-    print(platform, len(people), "people:", {name: round(value, 4) for name, value in mean.items()})
-    for better, worse, times in (("published", "als", 1.2), ("als", "popular", 1.5), ("als", "anything", 1.5)):
+    print(platform, len(people), "people:", {name: f"{value:.4f}" for name, value in mean.items()})
+    for better, worse, times in (("published", "als", 1), ("als", "popular", 1.5), ("als", "anything", 2)):
         gain = means[better] - means[worse]
+        error = gain.std() / np.sqrt(len(gain))
+        print(f"{platform} {better} - {worse}: {gain.mean():+.4f}, standard error {error:.4f}")
         assert len(gain) == gain.count() == len(people)
-        assert gain.mean() > 5 * gain.std() / np.sqrt(len(gain)), (better, worse)
+        assert gain.mean() > 4 * error, (better, worse)
         assert mean[better] > times * mean[worse], (better, worse)
 
 

@@ -96,6 +96,14 @@ def test_where_no_lateness_is_accepted_nothing_is_late_and_no_copy_comes_a_day_l
     assert future.any() and (time[future] >= day[future] + timedelta(days=1, minutes=2000)).all()
 
 
+def test_a_follow_is_not_spoilt_by_taking_its_content_which_cleaning_would_not_miss(spark, tmp_path):
+    where = world(tmp_path, "feed", dirt_share=0.45)
+    follows = happened(spark, where).withColumn("action", F.lit("follow"))
+    verdicts = dirt.deliver(follows, where, CLEAN).groupBy("verdict").count().toPandas().set_index("verdict")["count"]
+    assert verdicts["missing_user_id"] > 50
+    assert "missing_content_id" not in verdicts
+
+
 def test_iso_times_are_local_and_carry_their_offset(spark):
     # 2026-11-01 00:00:00.007 UTC.
     at = 1_793_491_200_007

@@ -3,6 +3,7 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from salience.actions import CONTENTLESS_ACTIONS
 from salience.settings import CleanSettings
 from salience.simulate.draws import index_below, pick
 from salience.simulate.world import DAY_MS, MINUTE_MS, World
@@ -63,11 +64,12 @@ def _possible_dirt(world: World, clean: CleanSettings) -> Column:
     """Return the drawn kind, or null for none and for one that cleaning would see as another or not at all."""
     drawn = F.col("drawn")
     lag = F.when(drawn == "late", F.col("lag")).otherwise(1)
+    # A follow may do without a content, so cleaning would not miss it.
+    needs_none = (drawn == "missing_content_id") & F.col("action").isin(*CONTENTLESS_ACTIONS)
     needs_content = drawn.isin("missing_content_id", "unknown_action")
     needs_lag = drawn.isin("late", "duplicate_next_day")
-    impossible = (needs_content & F.col("content").isNull()) | (
-        needs_lag & ((F.date_add("event_day", lag) > F.lit(world.last_day)) | (lag > clean.max_lateness_days))
-    )
+    too_long = (F.date_add("event_day", lag) > F.lit(world.last_day)) | (lag > clean.max_lateness_days)
+    impossible = needs_none | (needs_content & F.col("content").isNull()) | (needs_lag & too_long)
     return F.when((drawn != "none") & ~impossible, drawn)
 
 
