@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from salience.interactions.cleaning import Source, clean_dataset
 from salience.interactions.pseudonyms import find_key
 from salience.settings import load_settings
-from salience.sources.mapping import load_mapping
+from salience.sources.mapping import SourceMapping, load_mapping
 from salience.tables import silver
 from salience.tables.warehouse import Warehouse
 from tests.conftest import CONF
@@ -50,13 +50,20 @@ def crash():
 
 
 class Platform:
-    """A feed that delivers below one folder and is cleaned into another."""
+    """A feed, or what another mapping says, that delivers below one folder and is cleaned into another."""
 
-    def __init__(self, spark, folder: Path, warehouse: str = "warehouse", platform: str = "feed"):
+    def __init__(
+        self,
+        spark,
+        folder: Path,
+        warehouse: str = "warehouse",
+        platform: str = "feed",
+        mapping: SourceMapping | None = None,
+    ):
         self.spark, self.folder, self.logs = spark, folder, folder / "logs"
         self.root = folder / warehouse
-        self.mapping = load_mapping(CONF, "feed").model_copy(update={"platform": platform})
-        self.key = find_key(platform, "local", {})
+        self.mapping = mapping or load_mapping(CONF, "feed").model_copy(update={"platform": platform})
+        self.key = find_key(self.mapping.platform, "local", {})
         self.settings = load_settings(CONF, "local", {}, []).clean
 
     @property
@@ -65,7 +72,7 @@ class Platform:
 
     def at(self, warehouse: str) -> "Platform":
         """Return the platform with the same logs and another warehouse."""
-        return Platform(self.spark, self.folder, warehouse, self.mapping.platform)
+        return Platform(self.spark, self.folder, warehouse, mapping=self.mapping)
 
     def copy(self, warehouse: str) -> "Platform":
         shutil.copytree(self.root, self.folder / warehouse)
@@ -75,7 +82,7 @@ class Platform:
         deliver(self.logs, day, rows, dataset=dataset, platform=self.mapping.platform)
 
     def clean(self, *days: str, into: Warehouse | None = None, logs="logs", datasets=None, say=None, **settings):
-        """Clean the datasets in their order, as the job does; return what became of the interactions."""
+        """Clean the datasets in their order, as the job does; return what became of the last one."""
         source = Source(str(self.folder / logs), self.mapping, self.key)
         changed = self.settings.model_copy(update=settings)
         into = into or self.warehouse

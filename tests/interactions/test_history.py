@@ -9,6 +9,7 @@ from salience.interactions.history import versions
 pytestmark = pytest.mark.integration
 
 COLUMNS = "platform string, who string, analysed boolean, region string, delivery_date date, row_hash bigint"
+COLUMNS += ", violations array<string>"
 
 
 def held(frame):
@@ -24,6 +25,7 @@ def test_of_contradicting_rows_of_one_day_the_refusal_counts_whatever_its_hash(s
         *(("feed", "cat", None, region, first, n) for n, region in enumerate("ns")),
         ("feed", "ann", True, "n", second, 0),
     ]
+    rows = [(*row, []) for row in rows]
     found = versions(spark.createDataFrame(rows, COLUMNS), ["who"], ["analysed", "region"], ["analysed"])
     assert held(found) == [
         ("ann", False, "n", 2),

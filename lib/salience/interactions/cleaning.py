@@ -1,7 +1,7 @@
 """Cleans one dataset of one platform: its deliveries go into bronze, and silver is settled where they touch it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from math import inf
 from time import sleep
@@ -9,7 +9,7 @@ from time import sleep
 from pyspark.sql import functions as F
 
 from salience.errors import ConflictError
-from salience.interactions.dimensions import DIMENSIONS, rebuilt
+from salience.interactions.dimensions import DIMENSIONS, rebuilt, tallied
 from salience.interactions.pseudonyms import PseudonymKey
 from salience.interactions.rules import DAY_RULES, ROW_RULES, Rule
 from salience.interactions.settling import EventDays, Where
@@ -92,7 +92,15 @@ def clean_dataset(
             break
     restless = "its files kept changing while they were read; clean it again once it is delivered, for some were taken"
     outcomes |= {day: outcomes[day].refused(restless) for day in left}
-    return [outcomes[day] for day in days if day in outcomes], counts
+    return [_with_consent_told(outcomes[day]) for day in days if day in outcomes], counts
+
+
+def _with_consent_told(delivery: Delivery) -> Delivery:
+    """Return the delivery; where it could have said who refuses, and is not taken, its problem says what follows."""
+    about_people = delivery.dataset in DIMENSIONS and DIMENSIONS[delivery.dataset].refusals
+    if not about_people or delivery.state not in ("held", "refused"):
+        return delivery
+    return replace(delivery, problem=f"{delivery.problem}; until it is taken, refusals of consent in it have no effect")
 
 
 def _clean_once(
@@ -119,23 +127,31 @@ def _clean_once(
             stage = whole.left_with(_hold(whole.outcomes, shares, audits))
             if dataset == "interactions":
                 return _take_events(warehouse, source, stage, settings, say, note, audits)
-            return _take_dimension(warehouse, source, dataset, stage, say, note)
+            return _take_dimension(warehouse, source, dataset, stage, say, note, audits)
     finally:
         record(warehouse, audits)
 
 
 def _take_dimension(
-    warehouse: Warehouse, source: Source, dataset: Dataset, stage: Staged, say: Say, note: Note
+    warehouse: Warehouse,
+    source: Source,
+    dataset: Dataset,
+    stage: Staged,
+    say: Say,
+    note: Note,
+    audits: list[Audit],
 ) -> Outcome:
+    tallies = tallied(stage.rows, dataset, stage.days)
+    counts = {day: {**stage.counts[day], **tallies[day]} for day in stage.days}
+    rule = "rows that contradict another of the same key in their delivery"
+    audits += (balance := _audit_counts(BRONZE_TABLES[dataset], stage.deliveries, counts, "contradicting", rule))
+    require_passed(balance)
     if stage.days:
         note(*_into_bronze(warehouse, source, dataset, stage))
     if stage.days and dataset in DIMENSIONS:
         say(f"settling {source.mapping.platform}/{dataset} in silver")
         _settle_dimension(warehouse, source.key, dataset, note)
-    counts = {d.day: stage.counts[d.day] for d in stage.deliveries}
-    return list(stage.outcomes), {
-        day: {**of_day, "excluded": 0, "accepted": of_day["passing"]} for day, of_day in counts.items()
-    }
+    return list(stage.outcomes), counts
 
 
 def _settle_dimension(warehouse: Warehouse, key: PseudonymKey, dataset: Dataset, note: Note) -> None:
@@ -191,7 +207,8 @@ def _take_events(
             if kept.days != stage.days:
                 stage = kept
                 continue
-            audits += (balance := _audit_events(stage.deliveries, counts))
+            rule = "event ids that came before at another time, among the events of this run's event days"
+            audits += (balance := _audit_counts(silver.INTERACTIONS, stage.deliveries, counts, "reused", rule))
             require_passed(balance)
             say(f"settling {platform}/interactions in silver")
             own = None
@@ -275,14 +292,14 @@ def _past_rows(warehouse: Warehouse, deliveries: Sequence[Delivery], weeks: int)
     return {row["delivery_date"]: row["rows"] for row in sorted(known, key=lambda row: row["seen_at"])}
 
 
-def _audit_events(deliveries: Sequence[Delivery], counts: ByDay) -> list[Audit]:
-    """Return the audits on what is about to be written: that it is everything that was delivered; ids used twice."""
-    table, audits = str(silver.INTERACTIONS), []
+def _audit_counts(table: Table, deliveries: Sequence[Delivery], counts: ByDay, odd: str, odd_rule: str) -> list[Audit]:
+    """Return the audits on what is about to be written: that it is all that was delivered; and what is odd, if any."""
+    audits = []
     for delivery in deliveries:
         c = counts[delivery.day]
         lost = abs(c["emitted"] - c["rejected"] - c["excluded"] - c["accepted"])
         rule = "rows lost or made: |emitted - rejected - excluded - accepted|"
-        audits.append(Audit(table, rule, str(delivery), lost))
-        if c["reused"]:
-            audits.append(Audit(table, "event ids that came before at another time", str(delivery), c["reused"], inf))
+        audits.append(Audit(str(table), rule, str(delivery), lost))
+        if c[odd]:
+            audits.append(Audit(str(table), odd_rule, str(delivery), c[odd], inf))
     return audits

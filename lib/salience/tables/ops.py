@@ -69,7 +69,9 @@ DELIVERIES = _ledger(
         Column("rows", "bigint", "rows that the footers of its files count; null for a delivery that was not read"),
         Column("emitted", "bigint", "events (rows) taken into bronze; null for a delivery that was not taken"),
         Column("rejected", "bigint", "those that break row rules"),
-        Column("excluded", "bigint", "those that pass the row rules but not the day rules (interactions only)"),
+        Column(
+            "excluded", "bigint", "those that break day rules; of other datasets, those beside another of the same key"
+        ),
         Column("accepted", "bigint", "the rest: emitted - rejected - excluded, counted by itself"),
         Column("problem", "string", "why it was not taken"),
         required("seen_at", "timestamp", "UTC"),

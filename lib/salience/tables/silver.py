@@ -151,7 +151,7 @@ CAMPAIGNS = _dimension("campaigns", "Campaigns", ("campaign_id",), (_CAMPAIGN, *
 COSTS = _dimension(
     "costs",
     "Costs of campaigns",
-    ("campaign_id", "channel", "cost_date"),
+    ("campaign_id", "channel", "cost_date", "currency"),
     (
         _CAMPAIGN,
         Column("channel", "string", "channel that the money was spent on; null where the source does not say"),
