@@ -24,7 +24,7 @@ def forget_names(spark):
 @pytest.fixture(scope="module")
 def story(spark, tmp_path_factory, forget_names):
     """What is registered and shown at each stage: nothing published, the first release, the second, the first again."""
-    root = str(tmp_path_factory.mktemp("warehouse"))
+    root = str(tmp_path_factory.mktemp("warehouse") / "the marketers' own")
     warehouse = Warehouse(spark, root, "a run")
     write(warehouse, FIRST, LISTS, {"content_id": "old"})
     write(warehouse, SECOND, LISTS, {"content_id": "new"}, {"content_id": "newer", "rank": 2})
@@ -113,10 +113,61 @@ def test_a_query_prints_at_most_the_rows_asked_for(query, capsys):
     assert "|new " in out and "only showing top 1 row" in out and "old" not in out
 
 
+@pytest.mark.parametrize("sql", ["SHOW TABLES IN current", "VALUES 1, 2;"])
+def test_what_is_no_select_is_answered_too(query, capsys, sql):
+    assert query(sql) == 0
+    assert capsys.readouterr().out.startswith("+--")
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM gold.recommendations", "EXPLAIN EXECUTE IMMEDIATE 'DROP TABLE {}'"])
+def test_a_statement_that_changes_something_is_refused_and_changes_nothing(spark, story, query, capsys, sql):
+    version = story.warehouse.version(LISTS)
+    assert query(sql.format(LISTS)) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "WARN" not in line]
+    assert lines == ["query_tables: only SELECT, WITH, VALUES, TABLE, SHOW, DESCRIBE and EXPLAIN are answered"]
+    assert story.warehouse.version(LISTS) == version
+    assert contents(spark, LISTS) == ["new", "newer", "old"]
+
+
+ASKING = (
+    "-- all of it\nSELECT 1; ",
+    "(SELECT 1) UNION (SELECT 2)",
+    "WITH own AS (SELECT 1) SELECT * FROM own",
+    "TABLE gold.recommendations",
+    "FROM gold.recommendations |> SELECT content_id",
+    "DESCRIBE gold.recommendations",
+    "DESCRIBE HISTORY gold.recommendations",
+    "DESCRIBE DETAIL gold.recommendations",
+    "SHOW TBLPROPERTIES gold.recommendations",
+    "EXPLAIN EXTENDED SELECT 1",
+)
+CHANGING = (
+    "WITH own AS (SELECT 1) INSERT INTO gold.recommendations SELECT * FROM own",
+    "FROM silver.users INSERT INTO silver.users SELECT *",
+    "FROM silver.users INSERT INTO silver.users SELECT * INSERT INTO silver.users SELECT *",
+    "/* SELECT */ UPDATE gold.recommendations SET rank = 1",
+    "MERGE INTO silver.users USING silver.users AS u ON true WHEN MATCHED THEN DELETE",
+    "RESTORE TABLE gold.recommendations TO VERSION AS OF 0",
+    "EXECUTE IMMEDIATE 'DELETE FROM gold.recommendations'",
+    "EXPLAIN EXPLAIN EXECUTE IMMEDIATE 'DELETE FROM gold.recommendations'",
+    "BEGIN DELETE FROM gold.recommendations; END",
+    "INSERT OVERWRITE DIRECTORY '/nowhere' USING parquet SELECT 1",
+    "OPTIMIZE gold.recommendations",
+    "CREATE TABLE gold.more AS SELECT 1",
+    "SET spark.sql.shuffle.partitions = 1",
+)
+
+
+@pytest.mark.parametrize("sql", [*ASKING, *CHANGING])
+def test_what_changes_something_is_told_from_what_only_asks(spark, sql):
+    assert query_tables.only_asks(spark, sql) == (sql in ASKING)
+
+
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
         ("SELEC 1", "SELEC"),
+        ("SELECT 1; DELETE FROM gold.recommendations", "DELETE"),
         ("SELECT * FROM current.recommendation_shortfalls", "recommendation_shortfalls"),
         ("SELECT nothing FROM current.recommendations", "nothing"),
         ("SELECT CAST('many' AS INT)", "CAST_INVALID_INPUT"),

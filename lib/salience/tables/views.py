@@ -2,6 +2,7 @@
 
 from salience.tables import catalog, releases
 from salience.tables.contract import Kind
+from salience.tables.stored import quoted
 from salience.tables.warehouse import Warehouse
 
 CURRENT = "current"
@@ -22,7 +23,7 @@ def register(warehouse: Warehouse) -> list[str]:
         if not warehouse.exists(table):
             continue
         path = warehouse.path(table)
-        warehouse.spark.sql(f"CREATE TABLE IF NOT EXISTS {table} USING DELTA LOCATION '{path}'")
+        warehouse.spark.sql(f"CREATE TABLE IF NOT EXISTS {table} USING DELTA LOCATION {quoted(path)}")
         names.append(str(table))
         condition = "true"
         if table.kind is Kind.SNAPSHOT:
