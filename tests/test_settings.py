@@ -103,7 +103,19 @@ def test_a_key_below_a_plain_value_is_refused(conf):
         ("engagement.window_days=1000000", "engagement.window_days: Input should be less than or equal to 36500"),
         ("recommend.evaluation_days=1000000000.0", "recommend.evaluation_days: Input should be less than or equal"),
         ("platforms=[feed, feed]", "platforms: Value error, names a platform twice"),
+        ("simulate.days=36501", "simulate.days: Input should be less than or equal to 36500"),
+        ("profiles.window_days=36501", "profiles.window_days: Input should be less than or equal to 36500"),
+        ("profiles.dormant_after_days=36501", "profiles.dormant_after_days: Input should be less than or equal to"),
+        ("recommend.window_days=36501", "recommend.window_days: Input should be less than or equal to 36500"),
+        ("recommend.candidates=100001", "recommend.candidates: Input should be less than or equal to 100000"),
+        ("simulate.events=yes", "simulate.events: Input should be a valid integer (given: True)"),
+        ("simulate.seed=9223372036854775808", "simulate.seed: Value error, has more than 64 bits"),
+        ("recommend.half_life_days=.inf", "recommend.half_life_days: Input should be a finite number"),
+        ("recommend.action_weights.like=.nan", "recommend.action_weights.like: Input should be a finite number"),
+        ("recommend.k='10'", "recommend.k: Input should be a valid integer (given: '10')"),
         ("logs=''", "logs: String should have at least 1 character"),
+        ("warehouse=''", "warehouse: String should have at least 1 character"),
+        ("simulate.truth=''", "simulate.truth: String should have at least 1 character"),
         ("platforms=[]", "platforms: List should have at least 1 item"),
         ("logs=", "logs: Input should be a valid string (given: None)"),
         ("recommend=10", "recommend: Input should be a valid dictionary"),
@@ -136,6 +148,7 @@ def test_an_override_that_is_no_assignment_is_refused_with_an_example(conf, over
 
 def test_a_value_that_is_no_yaml_is_refused_with_its_origin(conf):
     assert refused(conf, overrides=["platforms=[feed"]) == "--set platforms: '[feed' is not valid YAML"
+    assert refused(conf, overrides=["logs=2026-13-01"]) == "--set logs: '2026-13-01' is not valid YAML"
     assert refused(conf, {"SALIENCE_LOGS": "{"}) == "variable SALIENCE_LOGS: '{' is not valid YAML"
 
 
@@ -149,6 +162,7 @@ def test_a_missing_file_says_how_to_name_the_folder(conf):
     ("text", "told"),
     [
         ("recommend: {k: 1\n", "local.yaml: not valid YAML"),
+        ("logs: 2026-13-01\n", "local.yaml: not valid YAML: month must be in 1..12"),
         ("- recommend\n", "local.yaml: must hold a mapping"),
         ("", "local.yaml: must hold a mapping"),
     ],
@@ -173,3 +187,9 @@ def test_a_file_that_is_not_in_utf_8_and_a_file_in_place_of_the_folder_are_refus
     assert told.startswith(
         f"{conf}/local.yaml/base.yaml: no such file; name the folder of the settings in SALIENCE_CONF"
     )
+
+
+def test_a_folder_in_place_of_a_file_is_refused(conf):
+    (conf / "local.yaml").unlink()
+    (conf / "local.yaml").mkdir()
+    assert refused(conf) == f"{conf}/local.yaml: cannot be read: Is a directory"

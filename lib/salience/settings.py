@@ -41,6 +41,13 @@ class _Group(BaseModel):
     # Strict: YAML knows what is a number, and a yes is none.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    @field_validator("*")
+    @classmethod
+    def _fits_into_spark(cls, value: object) -> object:
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError("has more than 64 bits")
+        return value
+
 
 class BotSettings(_Group):
     """When a person's events of a day are taken for a machine's."""
@@ -116,7 +123,7 @@ class ProfileSettings(_Group):
     """After this many days an interaction counts half towards the interest tags."""
     interest_tags: int = Field(ge=1)
     """At most this many tags a person."""
-    dormant_after_days: int = Field(ge=1)
+    dormant_after_days: int = Field(ge=1, le=MAX_DAYS)
     """No interaction for this many days makes a person dormant."""
 
 
@@ -139,7 +146,7 @@ class RecommendSettings(_Group):
 
     k: int = Field(ge=1, le=1000)
     """Length of each person's list."""
-    candidates: int = Field(ge=1)
+    candidates: int = Field(ge=1, le=100_000)
     """Candidates a person before ranking; at least k."""
     window_days: int = Field(ge=1, le=MAX_DAYS)
     """Days of history, the as-of day included."""
@@ -210,7 +217,7 @@ class ReleaseSettings(_Group):
 class SimulationSettings(_Group):
     """Size and shape of simulated logs, per platform."""
 
-    truth: str
+    truth: str = Field(min_length=1)
     """Folder for what the simulator planted, a path or a Hadoop URL."""
     users: int = Field(ge=1)
     contents: int = Field(ge=1)
@@ -298,16 +305,26 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _parsed(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+    try:
+        return yaml.load(text, Loader=loader)
+    except ValueError as error:
+        # Its own reading of what looks like a date or a number: 2026-13-01.
+        raise yaml.YAMLError(str(error)) from None
+
+
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        SettingsError: the file is missing, no YAML, or holds something else than a mapping.
+        SettingsError: the file is missing or unreadable, no YAML, or holds something else than a mapping.
     """
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        content = _parsed(file.read_text(encoding="utf-8"), _StrictLoader)
     except (FileNotFoundError, NotADirectoryError):
         raise SettingsError(f"{file}: no such file; name the folder of the settings in SALIENCE_CONF_DIR") from None
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{file}: is not in UTF-8") from None
     except yaml.YAMLError as error:
@@ -351,7 +368,7 @@ def _merge(
 
 def _set(into: dict[str, Any], path: Sequence[str], text: str, origin: str, origins: dict[str, str]) -> None:
     try:
-        value = yaml.safe_load(text)
+        value = _parsed(text)
     except yaml.YAMLError:
         raise SettingsError(f"{origin}: {text!r} is not valid YAML") from None
     node = into
