@@ -12,7 +12,6 @@ from functools import partial
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from salience.errors import InputError
 from salience.job import Job, run_job
 from salience.metrics.audience import MONTH, audience_daily
 from salience.metrics.content import content_daily, content_totals
@@ -35,7 +34,7 @@ def main(job: Job) -> None:
     spans = interactions.groupBy("platform").agg(F.min("event_date"), F.max("event_date")).collect()
     log = {platform: Span(first, last) for platform, first, last in spans}
     if not any(span.first <= job.as_of for span in log.values()):
-        raise InputError(f"there are no interactions up to {job.as_of}: run jobs/clean_interactions.py for that time")
+        raise job.no_past()
     measured_by = f"{platforms} {settings_as_json(settings)}"
 
     def measure(table: Table, window_days: int, rows: Rows, totals: Totals = lambda _: {}) -> None:

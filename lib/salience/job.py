@@ -117,10 +117,12 @@ class Job:
         """
         past = self.read(silver.INTERACTIONS).where(F.col("event_date") <= F.lit(self.as_of))
         if past.isEmpty():
-            raise InputError(
-                f"there are no interactions up to {self.as_of}: run jobs/clean_interactions.py for that time"
-            )
+            raise self.no_past()
         return past
+
+    def no_past(self) -> InputError:
+        """Return the error of a run whose as-of day lies before all interactions."""
+        return InputError(f"there are no interactions up to {self.as_of}: run jobs/clean_interactions.py for that time")
 
     def read_snapshot(self, table: Table, own: bool = False) -> DataFrame:
         """Return a snapshot as this run's release sees it, without its release_id.

@@ -13,6 +13,11 @@ from tests.logs import deliver, feed_event
 
 import build_profiles
 import clean_interactions
+import find_candidates
+import measure_audience
+import recommend
+import simulate_logs
+import train_recommender
 from salience.job import run_job
 from salience.tables import silver
 
@@ -151,18 +156,49 @@ def test_a_process_that_refuses_a_delivery_says_so_without_a_stack_trace(tmp_pat
         assert noise not in error, error
 
 
-@pytest.mark.parametrize("setting", ["warehouse", "logs"])
-def test_a_folder_on_a_file_system_that_hadoop_does_not_know_is_refused(spark, refused, tmp_path, setting):
-    places = {"warehouse": f"{tmp_path}/tables", "logs": f"{tmp_path}/logs"} | {setting: "nowhere://x/y"}
-    told = refused(*DAY, *(word for name, place in places.items() for word in ("--set", f"{name}={place}")))
-    assert told.startswith("nowhere://x/y") and told.endswith("check the settings `logs` and `warehouse`")
-    assert 'No FileSystem for scheme "nowhere"' in told
+@pytest.fixture
+def impatient(spark):
+    """Let Hadoop give a server up that does not answer at once."""
+    configuration = spark.sparkContext._jsc.hadoopConfiguration()
+    configuration.set("ipc.client.connect.max.retries", "0")
+    yield
+    configuration.unset("ipc.client.connect.max.retries")
 
 
-def test_profiles_of_a_time_before_any_interaction_are_refused(spark, refused, warehouse):
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("nowhere://x/y", 'No FileSystem for scheme "nowhere"'),
+        ("nowhere:y", "Relative path in absolute URI"),
+        ("hdfs://127.0.0.1:1/y", "Connection refused"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("setting", "main"),
+    [
+        ("warehouse", clean_interactions.main),
+        ("logs", clean_interactions.main),
+        ("logs", simulate_logs.main),
+        ("simulate.truth", simulate_logs.main),
+    ],
+)
+def test_a_folder_on_a_file_system_out_of_reach_is_refused(
+    spark, refused, impatient, tmp_path, setting, main, place, why
+):
+    names = ("warehouse", "logs", "simulate.truth")
+    places = {name: f"{tmp_path}/{name}" for name in names} | {setting: place}
+    told = refused(
+        *DAY, *(word for name, folder in places.items() for word in ("--set", f"{name}={folder}")), main=main
+    )
+    assert told.startswith(place) and told.endswith(f"; check the setting `{setting}`")
+    assert " cannot be opened: " in told and why in told
+
+
+def test_a_time_before_any_interaction_is_refused(spark, refused, warehouse):
     events = silver_rows.interactions(spark, [{"user": "ann", "at": "2 10:00"}])
     warehouse.replace(silver.INTERACTIONS, events, {"event_date": [date(2026, 11, 2)], "platform": ["feed"]})
-    warehouse.replace(silver.CONTENTS, silver_rows.contents(spark, {"c1": []}), {"platform": ["feed"]})
-    place = f"warehouse={warehouse.root}"
-    told = refused("--date", "2026-11-01", "--set", place, main=build_profiles.main)
-    assert told == "there are no interactions up to 2026-11-01: run jobs/clean_interactions.py for that time"
+    warehouse.ensure(silver.USERS)
+    arguments = ("--date", "2026-11-01", "--set", f"warehouse={warehouse.root}")
+    for job in (build_profiles, train_recommender, find_candidates, recommend, measure_audience):
+        told = refused(*arguments, main=job.main)
+        assert told == "there are no interactions up to 2026-11-01: run jobs/clean_interactions.py for that time"

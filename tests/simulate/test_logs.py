@@ -6,7 +6,7 @@ import pytest
 
 from salience.errors import InputError
 from salience.simulate.dirt import REASONS
-from salience.simulate.writer import write_simulation
+from salience.simulate.writer import MARKER, write_simulation
 from tests.simulate.conftest import AS_OF, SMALL, small_settings
 
 pytestmark = pytest.mark.integration
@@ -170,11 +170,24 @@ def test_only_plays_have_a_watch_time_within_the_length_of_the_video(simulated):
     assert 0.05 < (plays["watch_ms"] >= 0.95 * plays["duration_ms"]).mean() < 0.6
 
 
-def test_logs_that_were_not_simulated_are_not_replaced(spark, tmp_path):
-    settings = small_settings(tmp_path)
-    real = tmp_path / "logs" / "video" / "interactions" / "dt=2026-11-06" / "part-0.parquet"
+@pytest.mark.parametrize(
+    ("file", "folder", "setting"),
+    [
+        ("logs/video/interactions/dt=2026-11-06/part-0.parquet", "logs/video", "logs"),
+        ("truth/users/part-0.parquet", "truth", "simulate.truth"),
+    ],
+)
+def test_what_was_not_simulated_is_not_replaced(spark, tmp_path, file, folder, setting):
+    real = tmp_path / file
     real.parent.mkdir(parents=True)
     real.touch()
-    with pytest.raises(InputError, match="logs/video holds logs that were not simulated and would be replaced"):
-        write_simulation(spark, settings, AS_OF, lambda text: None)
+    with pytest.raises(InputError) as caught:
+        write_simulation(spark, small_settings(tmp_path), AS_OF, lambda text: None)
+    told = f"{tmp_path}/{folder} holds files that were not simulated and would be replaced"
+    assert str(caught.value) == f"{told}; set `{setting}` to a folder for simulations"
     assert real.exists() and not (tmp_path / "logs" / "feed").exists()
+
+
+def test_a_simulation_marks_what_the_next_may_replace(simulated):
+    folders = ("logs/feed", "logs/video", "truth")
+    assert all((simulated.root / folder / MARKER).read_bytes() == b"" for folder in folders)

@@ -13,11 +13,11 @@ from salience.errors import InputError
 from salience.settings import Settings
 from salience.simulate import contents, dirt, events, exposures, latents, people, raw
 from salience.simulate.world import PLATFORMS, World
-from salience.tables.storage import open_folder
+from salience.tables.storage import open_folder, opening
 
 ROWS_PER_FILE = 1_000_000
 MARKER = "_SIMULATED"
-"""Empty file in a platform's folder that says its logs may be replaced."""
+"""Empty file in a platform's folder, and in the truth's, that says what lies there may be replaced."""
 
 
 def write_simulation(spark: SparkSession, settings: Settings, as_of: date, say: Callable[[str], None]) -> None:
@@ -33,10 +33,11 @@ def write_simulation(spark: SparkSession, settings: Settings, as_of: date, say: 
         say: tells a person what is being done.
 
     Raises:
-        InputError: a platform's folder holds logs that were not simulated.
+        InputError: a platform's folder or the truth's holds files that were not simulated, or cannot be opened.
     """
     for name in PLATFORMS:
-        _refuse_real_logs(spark, f"{settings.logs}/{name}")
+        _require_own(spark, "logs", f"{settings.logs}/{name}")
+    _require_own(spark, "simulate.truth", settings.simulate.truth)
     size, worlds = settings.simulate, [World.ending_on(name, as_of, settings.simulate) for name in PLATFORMS]
     say(f"drawing about {size.events:,} events over {size.days} days: {size.users:,} people on each of two platforms")
     crowds = [people.people(spark, world) for world in worlds]
@@ -44,6 +45,7 @@ def write_simulation(spark: SparkSession, settings: Settings, as_of: date, say: 
     drawn = [events.events(exposures.exposures(crowd, w), w) for crowd, w in zip(crowds, worlds, strict=True)]
     # Drawn once, read for the logs, the counts and the exposures: a folder asks no executor to keep them in memory.
     staging = f"{size.truth}/.events"
+    _touch(spark, f"{size.truth}/{MARKER}")
     _union(drawn).write.mode("overwrite").partitionBy("platform").parquet(staging)
     happened = [_staged(spark, staging, frame, world) for frame, world in zip(drawn, worlds, strict=True)]
     delivered = [dirt.deliver(frame, w, settings.clean) for frame, w in zip(happened, worlds, strict=True)]
@@ -98,12 +100,13 @@ def _write_deliveries(log: DataFrame, folder: str, files_per_day: int, partition
             _touch(spark, f"{status.getPath()}/_SUCCESS")
 
 
-def _refuse_real_logs(spark: SparkSession, folder: str) -> None:
-    files, path = open_folder(spark, folder)
-    if files.exists(path) and len(files.listStatus(path)) and not files.exists(_path(spark, f"{folder}/{MARKER}")):
-        raise InputError(
-            f"{folder} holds logs that were not simulated and would be replaced; set `logs` to a folder for simulations"
-        )
+def _require_own(spark: SparkSession, setting: str, folder: str) -> None:
+    with opening(setting, folder):
+        files, path = open_folder(spark, folder)
+        is_used = files.exists(path) and len(files.listStatus(path)) > 0
+    if is_used and not files.exists(_path(spark, f"{folder}/{MARKER}")):
+        what = "holds files that were not simulated and would be replaced"
+        raise InputError(f"{folder} {what}; set `{setting}` to a folder for simulations")
 
 
 def _touch(spark: SparkSession, file: str) -> None:

@@ -11,7 +11,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
-from salience.tables.storage import open_folder
+from salience.tables.storage import open_folder, opening
 
 PARQUET_MAGIC = int.from_bytes(b"PAR1", "big")
 
@@ -27,9 +27,14 @@ class FileEntry:
 
 
 def exists(spark: SparkSession, path: str) -> bool:
-    """Return whether there is a file or folder at `path`."""
-    file_system, hadoop_path = open_folder(spark, path)
-    return bool(file_system.exists(hadoop_path))
+    """Return whether there is a file or folder at `path`.
+
+    Raises:
+        InputError: its file system cannot be reached.
+    """
+    with opening("logs", path):
+        file_system, hadoop_path = open_folder(spark, path)
+        return bool(file_system.exists(hadoop_path))
 
 
 def list_folders(spark: SparkSession, path: str) -> list[str]:

@@ -1,23 +1,32 @@
 """Opens folders on any file system that Hadoop knows (local disk, HDFS, object stores)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from salience.errors import InputError
 
 
 def open_folder(spark: SparkSession, folder: str) -> tuple[Any, Any]:
-    """Return Hadoop's file system that holds a folder or file, and its path on it.
+    """Return Hadoop's file system that holds a folder or file, and its path on it."""
+    context = spark.sparkContext
+    path = context._jvm.org.apache.hadoop.fs.Path(folder)  # type: ignore[union-attr]
+    return path.getFileSystem(context._jsc.hadoopConfiguration()), path
+
+
+@contextmanager
+def opening(setting: str, folder: str) -> Iterator[None]:
+    """Name a setting's folder where the block, which should ask about it first, finds its file system out of reach.
 
     Raises:
-        InputError: Hadoop knows no such file system.
+        InputError: Hadoop knows no such file system, or gets no answer.
     """
-    context = spark.sparkContext
     try:
-        path = context._jvm.org.apache.hadoop.fs.Path(folder)  # type: ignore[union-attr]
-        return path.getFileSystem(context._jsc.hadoopConfiguration()), path
-    except Py4JJavaError as error:
-        told = str(error.java_exception.getMessage())
-        raise InputError(f"{folder}: {told}; check the settings `logs` and `warehouse`") from None
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        told = str(error.java_exception) if isinstance(error, Py4JJavaError) else str(error)
+        raise InputError(f"{folder} cannot be opened: {told.splitlines()[0]}; check the setting `{setting}`") from None

@@ -3,7 +3,7 @@
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from time import sleep
@@ -19,7 +19,7 @@ from pyspark.sql import types as T
 
 from salience.errors import ContractError, InputError
 from salience.tables.contract import Kind, Table
-from salience.tables.storage import open_folder
+from salience.tables.storage import open_folder, opening
 from salience.tables.stored import Stored, differences, properties, quoted
 
 CONFLICTS = (
@@ -53,7 +53,8 @@ class Warehouse:
 
     def __init__(self, spark: SparkSession, root: str, run_id: str = "") -> None:
         self.spark = spark
-        self.root = _qualified(spark, root)
+        with opening("warehouse", root):
+            self.root = _qualified(spark, root)
         self.run_id = run_id
         self._checked: set[str] = set()
 
@@ -175,6 +176,24 @@ class Warehouse:
         rows = history.select("version", "userMetadata", F.col("operationMetrics")["numOutputRows"].alias("rows"))
         return [(int(r["version"]), json.loads(r["userMetadata"] or "{}"), int(r["rows"] or 0)) for r in rows.collect()]
 
+    def notes_since(self, table: Table, version: int = -1) -> Iterator[tuple[int, dict[str, Any], int]]:
+        """Yield (version, metadata, rows written) of every commit after a version, newest first.
+
+        Delta keeps its history for `delta.logRetentionDuration`. It is read in ever larger pieces, as far as is asked.
+        """
+        limit, last = 10, None
+        while True:
+            page = self.notes(table, limit)
+            for note in page:
+                if note[0] <= version:
+                    return
+                if last is None or note[0] < last:
+                    last = note[0]
+                    yield note
+            if len(page) < limit:
+                return
+            limit *= 10
+
     def require_there(self, table: Table) -> None:
         """Check that a table can be read.
 
@@ -224,6 +243,8 @@ class Warehouse:
 def _qualified(spark: SparkSession, folder: str) -> str:
     """Return the folder with its file system and without a relative part, as Delta wants it."""
     file_system, path = open_folder(spark, folder)
+    # Hadoop asks no server before the first question.
+    file_system.exists(path)
     return str(file_system.makeQualified(path).toString())
 
 
