@@ -74,6 +74,35 @@ def emit(**more):
             )
             for text in ("cast(act as timestamp)", "to_timestamp(act, 'yyyyMMdd')")
         ),
+        *(
+            (
+                mapped({"position": text}, raw=INTERACTIONS["raw"] | {"at": "timestamp", "v": "variant"}),
+                f"columns.position: {text!r} reads text as a time by itself, and 10:00 as of the day of the run; give ",
+            )
+            for text in (
+                "unix_timestamp(to_timestamp(ts))",
+                "unix_timestamp(CAST(TS AS timestamp))",
+                "hour(try_to_timestamp(ts))",
+                "hour(ts)",
+                "hour(to_utc_timestamp(ts, 'Asia/Shanghai'))",
+                "hour(coalesce(at, ts))",
+                "CASE WHEN at > ts THEN 1 END",
+                "hour(from_json(act, 'at timestamp').at)",
+                "hour(from_csv(act, 'at timestamp').at)",
+                "hour(v:at::timestamp)",
+                "hour(try_variant_get(v, '$.at', 'timestamp'))",
+                "size(transform(tags, tag -> tag::timestamp))",
+                "hour(CAST('10:00' AS timestamp))",
+            )
+        ),
+        (
+            mapped(event_time={"from": "unix_timestamp(to_timestamp(act))", "unit": "seconds"}),
+            "event_time.from: 'unix_timestamp(to_timestamp(act))' reads text as a time by itself",
+        ),
+        *(
+            (mapped(raw=INTERACTIONS["raw"] | {"slot": type_}), f"raw.slot: no log is read as {type_!r}")
+            for type_ in ("varchar(5)", "char(5)", "array<struct<a: void>>", "map<string,geometry(4326)>")
+        ),
         (mapped(emit=emit(when="shown = 1")), "emit.seen.when: 'shown = 1' uses the column shown, which is not in"),
         (mapped(emit=emit(columns={"position": "ctx"})), "emit.seen.columns.position: 'ctx': [DATATYPE_MISMATCH"),
         (mapped(defaults={"position": "first"}), "defaults.position: 'first' is no int"),
@@ -103,13 +132,63 @@ def test_expressions_types_and_defaults_that_fit_pass(spark):
     require_fitting(spark, mapped(emit=emit(when="exists(tags, tag -> tag = act)", columns={"position": "slot"})))
 
 
+def test_times_that_are_read_with_a_format_or_are_none_pass(spark):
+    for text in (
+        "hour(try_to_timestamp(ts, 'yyyy-MM-dd HH:mm'))",
+        "hour(to_utc_timestamp(try_to_timestamp(ts, 'dd.MM.yyyy'), 'Asia/Shanghai'))",
+        "hour(at)",
+        "hour(to_timestamp(at))",
+        "unix_timestamp(ts, 'yyyyMMdd')",
+        "CASE WHEN at > '2026-01-01' THEN 1 END",
+        "CASE WHEN at > TIMESTAMP '2026-01-01 10:00:00' THEN 1 END",
+        "datediff(to_date(ts), DATE '2026-01-01')",  # 10:00 is no day
+        "length(string(at))",
+        "size(transform(tags, tag -> concat(tag, string(at))))",
+    ):
+        require_fitting(spark, mapped({"position": text}, raw=INTERACTIONS["raw"] | {"at": "timestamp"}))
+
+
+def test_a_default_may_not_be_the_time_of_the_run(spark):
+    contents = {"raw": {"post": "string", "at": "string"}, "columns": {"content_id": "post", "published_at": "at"}}
+    for text, fits in {"2020-01-01T00:00:00Z": True, "now": False, "10:00": False, "soon": False}.items():
+        part = contents | {"defaults": {"published_at": text}}
+        mapping = SourceMapping.model_validate({"platform": "feed", "interactions": INTERACTIONS, "contents": part})
+        if fits:
+            require_fitting(spark, mapping)
+            continue
+        with pytest.raises(SettingsError, match=f"contents.defaults.published_at: '{text}' is no timestamp"):
+            require_fitting(spark, mapping)
+
+
 def test_required_are_the_columns_named_and_those_of_ids_action_time_and_conditions(spark):
     part = mapped({"device": "ctx.os"}, required=["slot"]).interactions
     assert required_columns(spark, "interactions", part) == {"id", "uid", "post", "act", "ts", "slot"}
     several = mapped({"raw_user_id": "coalesce(UID, ctx.os)"}, emit=emit(when="size(tags) > 0")).interactions
-    assert required_columns(spark, "interactions", several) == {"id", "uid", "Ctx", "post", "ts", "tags"}
+    assert required_columns(spark, "interactions", several) == {"id", "uid", "Ctx", "Ctx.os", "post", "ts", "tags"}
     other = mapped(emit=emit(columns={"content_id": "act", "device": "tags[0]"})).interactions
     assert required_columns(spark, "interactions", other) == {"id", "uid", "post", "ts", "act"}
+
+
+def test_required_are_the_fields_too_that_needed_columns_are_made_of(spark):
+    raw = INTERACTIONS["raw"] | {
+        "parts": "array<struct<k: string, v: string>>",
+        "by": "map<string, struct<id: string, n: int>>",
+        "body": "struct<a: struct<b: string, c: int>, d: int>",
+    }
+    for text, fields in {
+        "CTX.App.NAME": {"Ctx", "Ctx.app", "Ctx.app.name"},
+        "ctx['os']": {"Ctx", "Ctx.os"},
+        "parts[0].v": {"parts", "parts.v"},
+        "get(parts, 1).k": {"parts"},
+        "array_join(parts.k, '-')": {"parts", "parts.k"},
+        "by['x'].id": {"by", "by.id"},
+        "element_at(by, 'x').id": {"by", "by.id"},
+        "coalesce(body.a.b, post)": {"body", "body.a", "body.a.b", "post"},
+        "to_json(body)": {"body"},
+        "filter(parts, p -> p.k = 'id')[0].v": {"parts"},
+    }.items():
+        part = mapped({"content_id": text}, raw=raw).interactions
+        assert required_columns(spark, "interactions", part) == {"id", "uid", "act", "ts", *fields}, text
 
 
 DECLARED = (
@@ -165,6 +244,32 @@ def test_a_file_fits_if_it_has_what_is_required_with_the_declared_types_and_what
 ):
     assert misfit(of(DECLARED), of(found), frozenset({"id", "act"})) == problem
     assert added_columns(of(DECLARED), of(found)) == (("ctx.v", "ctx.app.w") if added is None else added)
+
+
+def test_a_field_that_is_required_may_be_missing_no_more_than_a_column():
+    required = frozenset({"id", "ctx", "ctx.app", "ctx.app.name"})
+    good = "id bigint, act string, CTX struct<App: struct<NAME: string>>"
+    assert misfit(of(DECLARED), of(good), required) is None
+    assert misfit(of(DECLARED), of("id bigint, ctx struct<os: string>"), required) == (
+        "column ctx.app is not in it, whose ctx is struct<os:string>"
+    )
+    other = "id bigint, ctx struct<os: string, app: struct<name: string, v: int>>"
+    assert misfit(of(DECLARED), of(other.replace("name", "title")), frozenset({"ctx.os"})) is not None
+    nested = of("items array<struct<id: int, n: int>>, by map<string, struct<a: int, b: int>>")
+    found = of("items array<struct<n: int>>, by map<string, struct<b: int>>")
+    assert misfit(nested, found, frozenset({"items.id", "by.a"})) == (
+        "column items.id is not in it, whose items is array<struct<n:int>>; "
+        "column by.a is not in it, whose by is map<string,struct<b:int>>"
+    )
+
+
+def test_fields_that_a_file_adds_within_lists_and_maps_are_named_and_new_columns_once():
+    declared = of("items array<struct<id: int>>, by map<string, array<struct<a: int>>>")
+    found = of(
+        "items array<struct<ID: int, x: struct<y: int>>>, by map<string, array<struct<a: int, b: int>>>, "
+        "more struct<p: struct<q: int>>"
+    )
+    assert added_columns(declared, found) == ("items.x", "by.b", "more")
 
 
 def test_fields_within_lists_and_maps_may_be_more_or_fewer_too():

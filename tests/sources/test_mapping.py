@@ -16,7 +16,7 @@ interactions:
   columns: {raw_user_id: buyer, content_id: article}
   action:
     from: kind
-    values: {1: purchase, off: hide}
+    values: {1: purchase, "off": hide}
   event_time: {from: at, unit: seconds}
 contents:
   raw: {article: string}
@@ -45,7 +45,7 @@ blocklist:
 """
 ACTION = """  action:
     from: kind
-    values: {1: purchase, off: hide}
+    values: {1: purchase, "off": hide}
 """
 USERS = "users:\n  raw: {buyer: string}\n  columns: {raw_user_id: buyer}\n"
 
@@ -66,7 +66,7 @@ def load(tmp_path):
 def test_a_mapping_holds_expressions_and_codes_as_text_and_the_usual_folders_where_it_names_none(load):
     mapping = load("raw_user_id: buyer", "raw_user_id: 7")
     assert mapping.interactions.columns == {"raw_user_id": "7", "content_id": "article"}
-    assert mapping.interactions.action.values["1"] == "purchase"
+    assert mapping.interactions.action.values == {"1": "purchase", "off": "hide"}
     assert mapping.partition.folder(date(2026, 11, 2)) == "dt=2026-11-02"
     assert (mapping.complete.marker, mapping.complete.settled_minutes) == ("_SUCCESS", None)
 
@@ -163,6 +163,24 @@ def test_the_projects_own_mappings_load_and_fit(spark, platform):
             "article}\n  defaults: {action: view}\n  action",
             "interactions.defaults.action: no such",
         ),
+        *(
+            (
+                "article}\n  action",
+                f"article, event_id: at}}\n  defaults: {{{name}: unknown}}\n  action",
+                f"interactions.defaults.{name}: an id has no default; all that have none would be taken for the same",
+            )
+            for name in ("raw_user_id", "event_id", "content_id", "raw_creator_id")
+        ),
+        (
+            "article}\n  action",
+            "article}\n  defaults: {event_time: 0}\n  action",
+            "interactions.defaults.event_time: no such column",
+        ),
+        (
+            ", identifier: mail}",
+            ", identifier: mail}\n  defaults: {identifier: x}",
+            "identifiers.defaults.identifier: an id",
+        ),
         ("buyer,", "'',", "interactions.columns.raw_user_id: "),
         ("buyer,", "null,", "interactions.columns.raw_user_id: "),
         ("buyer,", "[a, b],", "interactions.columns.raw_user_id: "),
@@ -178,6 +196,19 @@ def test_the_projects_own_mappings_load_and_fit(spark, platform):
         (", identifier: mail", "", "identifiers.columns.identifier: is missing"),
         ("{content_id: blocked}", "{reason: blocked}", "blocklist.columns: needs raw_creator_id, content_id or both"),
         # action and emit
+        *(
+            (
+                "1: purchase",
+                f"{word}: purchase",
+                f"interactions.action.values.{word}: YAML takes it for no word; put it in quotes: '{word}'",
+            )
+            for word in ("off", "Yes", "true", "null", "~", "007", "0x1F", "1_000", "1.0", "1:30", "2026-11-02")
+        ),
+        (
+            "1: purchase",
+            '1: purchase, "1": click',
+            "interactions.action.values.1: is there twice, with quotes and without",
+        ),
         ("1: purchase", "1: bought", "interactions.action.values.1: Input should be 'impression', 'view', "),
         ("from: kind\n", "\n", "interactions.action.from: is missing"),
         (ACTION, "", "interactions: Value error, give either `action` or `emit`"),

@@ -335,6 +335,24 @@ def test_the_hash_of_a_row_tells_where_in_a_struct_a_list_or_a_map_a_null_stands
     assert len({row["row_hash"] for row in again}) == 1
 
 
+def test_a_variant_is_read_and_hashed_by_what_it_holds(spark, tmp_path):
+    mapping = mapped(raw={"v": "variant"}, columns={"device": "v:os::string"})
+    require_fitting(spark, mapping)
+    folder = deliver_as_mapped(tmp_path, mapped(), "interactions", DAY, [])
+    (folder / "part-0.parquet").unlink()
+    values = ('{"os": "ios", "n": [1, null]}', '{"n": [1, null], "os": "ios"}', '{"os": "web"}', None)
+    rows = spark.createDataFrame(
+        [("ann", "p1", "2026-11-02", value) for value in values], "uid string, post string, ts string, v string"
+    )
+    rows.withColumn("v", F.parse_json("v")).write.mode("append").parquet(str(folder))
+    (folder / "_SUCCESS").touch()
+    (found,) = find_deliveries(spark, str(tmp_path), mapping, "interactions", [date.fromisoformat(DAY)])
+    assert found.problem is None
+    got = typed_rows(spark, mapping, "interactions", [found]).select("device", "row_hash", F.to_json("__raw")).collect()
+    assert sorted((row["device"] for row in got), key=str) == [None, "ios", "ios", "web"]
+    assert len({row["row_hash"] for row in got}) == 3
+
+
 def test_text_that_an_expression_makes_of_bytes_is_told_where_it_is_no_utf8(typed):
     bytes_ = [event(post=b"p1"), event(uid="bob", post=b"\xff\xfe")]
     for n, content_id in enumerate(("post", "cast(post as string)")):

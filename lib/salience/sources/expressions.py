@@ -10,7 +10,8 @@ from typing import Any
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 _FIT_GROUPS = frozenset(
     {"array", "collection", "map", "struct", "lambda", "string", "url", "json", "csv", "xml", "variant", "hash"}
@@ -59,6 +60,12 @@ _FIXED_TIME = re.compile(r"[a-z_]+\s*r?['\"]\s*[+-]?\d{4}", re.IGNORECASE)
 """Beginning of a typed literal with a year; without one, like TIMESTAMP '10:00', Spark takes the day of the run."""
 
 
+_INSTANT = re.compile(r"\btimestamp\b")
+"""In a type: a time that is adjusted to UTC. Only of texts that become such a one Spark takes the day of the run."""
+_READS_TEXT = frozenset({"Cast", "ParseToTimestamp", "JsonToStructs", "CsvToStructs", "VariantGet"})
+"""Classes of expressions that may make a time of a text."""
+
+
 def find_unfit(spark: SparkSession, text: str) -> str | None:
     """Return in a few words why the text is no fit expression of a raw row; None if it is.
 
@@ -84,6 +91,49 @@ def find_unfit(spark: SparkSession, text: str) -> str | None:
 def columns_used(spark: SparkSession, text: str) -> frozenset[str]:
     """Return the raw columns that a fit expression reads, spelled as in the text, without the fields inside them."""
     return frozenset(parts[0] for node, bound in _nodes(_parse(spark, text)) if (parts := _column(node, bound)))
+
+
+def fields_used(frame: DataFrame, text: str) -> frozenset[str]:
+    """Return the columns that a fit expression reads and the fields inside them, like ctx and ctx.os."""
+    return frozenset(path for node in _resolved(frame, text) if (path := _path(node)))
+
+
+def guesses_day(frame: DataFrame, text: str) -> bool:
+    """Return whether a fit expression reads texts as times without a format: Spark reads 10:00 as of the run's day."""
+    return any(_guesses_day(node) for node in _resolved(frame, text))
+
+
+def _resolved(frame: DataFrame, text: str) -> Iterator[Any]:
+    """Yield each node of the expression as Spark resolves it on the frame, with the casts that it adds by itself."""
+    analyzed = frame.select(F.expr(text))._jdf.queryExecution().analyzed()
+    return (node for node, _ in _nodes(analyzed.expressions().head()))
+
+
+def _path(node: Any) -> str | None:
+    """Return the column, or the field in a column, that a resolved node stands for; None if it stands for none."""
+    kind = _class(node)
+    if kind == "AttributeReference":
+        return str(node.name())
+    if kind not in ("GetStructField", "GetArrayStructFields", "GetArrayItem", "GetMapValue", "ElementAt"):
+        return None
+    child = next(_items(node.children()))
+    base = _path(child)
+    if base is None or kind not in ("GetStructField", "GetArrayStructFields"):
+        return base  # of one element the path is that of all
+    name = node.field().name() if kind == "GetArrayStructFields" else child.dataType().fields()[node.ordinal()].name()
+    return f"{base}.{name}"
+
+
+def _guesses_day(node: Any) -> bool:
+    kind = _class(node)
+    if kind not in _READS_TEXT or not _INSTANT.search(node.dataType().simpleString()):
+        return False
+    if kind not in ("Cast", "ParseToTimestamp"):
+        return True
+    child, *format_ = _items(node.children())
+    if format_ or not re.search("string|variant", child.dataType().simpleString()):
+        return False
+    return not (_class(child) == "Literal" and re.match(r"\s*\d{4}", child.toString()))
 
 
 def _find_unfit_node(spark: SparkSession, text: str, node: Any, bound: frozenset[str]) -> str | None:
@@ -141,7 +191,7 @@ def _nodes(tree: Any) -> Iterator[tuple[Any, frozenset[str]]]:
     waiting: list[tuple[Any, frozenset[str]]] = [(tree, frozenset())]
     while waiting:
         node, bound = waiting.pop()
-        if _class(node) == "LambdaFunction":
+        if _class(node) == "LambdaFunction" and not node.resolved():  # then its variables are of a class of their own
             bound |= {_strings(variable.nameParts())[0].lower() for variable in _items(node.arguments())}
         yield node, bound
         waiting += [(child, bound) for child in _items(node.children())]

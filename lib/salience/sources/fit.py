@@ -1,6 +1,7 @@
 """Whether a mapping fits our tables, and whether a log fits its mapping."""
 
 import re
+from collections.abc import Iterator
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, ParseException, PySparkException
@@ -9,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from salience.errors import SettingsError
-from salience.sources.expressions import columns_used, find_unfit
+from salience.sources.expressions import columns_used, fields_used, find_unfit, guesses_day
 from salience.sources.mapping import (
     BRONZE_TABLES,
     Dataset,
@@ -31,11 +32,13 @@ def require_fitting(spark: SparkSession, mapping: SourceMapping) -> None:
         where = f"conf/sources/{mapping.platform}.yaml {dataset}"
         for name, type_ in part.raw.items():
             try:
-                T.DataType.fromDDL(type_)
+                is_read = not _has(T.DataType.fromDDL(type_), _NEVER_READ)
             except PySparkException:
                 raise SettingsError(
                     f"{where}.raw.{name}: {type_!r} is no Spark SQL type; types are like string or bigint"
                 ) from None
+            if not is_read:
+                raise SettingsError(f"{where}.raw.{name}: no log is read as {type_!r}; texts of any length are string")
         empty = spark.createDataFrame([], raw_schema(part))
         for key, (text, wanted) in _expressions(dataset, part).items():
             if problem := _unfit_expression(empty, text, wanted, is_condition=key.endswith(".when")):
@@ -44,7 +47,8 @@ def require_fitting(spark: SparkSession, mapping: SourceMapping) -> None:
             raise SettingsError(f"{where}.event_time.{problem}")
         types = {column.name: column.type for column in BRONZE_TABLES[dataset].columns}
         for name, default in part.defaults.items():
-            if spark.range(1).select(F.lit(default).try_cast(types[name])).head() == (None,):
+            guessed = types[name] in ("timestamp", "date") and not re.match(r"\s*\d{4}", str(default))
+            if guessed or spark.range(1).select(F.lit(default).try_cast(types[name])).head() == (None,):
                 raise SettingsError(f"{where}.defaults.{name}: {default!r} is no {types[name]}")
 
 
@@ -54,7 +58,10 @@ def raw_schema(part: DatasetMapping) -> T.StructType:
 
 
 def required_columns(spark: SparkSession, dataset: Dataset, part: DatasetMapping) -> frozenset[str]:
-    """Return the raw columns that every file must have: those named, and those of the ids, the action and the time."""
+    """Return the raw columns that every file must have: those named, and those of the ids, the action and the time.
+
+    And the fields inside of them that are used, like ctx.os.
+    """
     texts = [part.columns[name] for name in needed_columns(dataset, part)]
     if isinstance(part, InteractionsMapping):
         texts.append(part.event_time.source)
@@ -62,14 +69,19 @@ def required_columns(spark: SparkSession, dataset: Dataset, part: DatasetMapping
         for emitted in part.emit.values():
             texts += [emitted.when] if emitted.when else []
             texts += [emitted.columns[name] for name in needed_columns(dataset, part) if name in emitted.columns]
-    used = frozenset().union(*(columns_used(spark, text) for text in texts)) | set(part.required)
+    empty = spark.createDataFrame([], raw_schema(part))
+    used = frozenset().union(*(fields_used(empty, text) for text in texts)) | set(part.required)
     folded = {name.casefold() for name in used}
-    return frozenset(name for name in part.raw if name.casefold() in folded)
+    return frozenset(path for path in _paths(raw_schema(part)) if path.casefold() in folded)
 
 
 def misfit(declared: T.StructType, found: T.StructType, required: frozenset[str]) -> str | None:
-    """Return what keeps a file from being read by the mapping: columns that are missing or of another type."""
+    """Return what keeps a file from being read by the mapping: columns that are missing or of another type.
+
+    So do fields that are missing inside of columns.
+    """
     by_name = {field.name.casefold(): field.dataType for field in found}
+    there_too = {path.casefold() for path in _paths(found)}
     problems = []
     for field in declared:
         there = by_name.get(field.name.casefold())
@@ -78,20 +90,47 @@ def misfit(declared: T.StructType, found: T.StructType, required: frozenset[str]
                 problems.append(f"column {field.name} is not in it, which has {', '.join(found.names)}")
         elif not _reads_as(field.dataType, there):
             problems.append(f"column {field.name} is {there.simpleString()} instead of {field.dataType.simpleString()}")
+        else:
+            within = [path for path in sorted(required) if path.startswith(f"{field.name}.")]
+            lacking = next((path for path in within if path.casefold() not in there_too), None)
+            if lacking:
+                problems.append(f"column {lacking} is not in it, whose {field.name} is {there.simpleString()}")
     return "; ".join(problems) or None
 
 
 def added_columns(declared: T.StructType, found: T.StructType) -> tuple[str, ...]:
-    """Return the columns of a file, also those inside of structs, that the mapping does not know."""
-    by_name = {field.name.casefold(): field.dataType for field in declared}
-    added: list[str] = []
-    for field in found:
-        known = by_name.get(field.name.casefold())
-        if known is None:
-            added.append(field.name)
-        elif isinstance(known, T.StructType) and isinstance(field.dataType, T.StructType):
-            added += [f"{field.name}.{name}" for name in added_columns(known, field.dataType)]
-    return tuple(added)
+    """Return the columns of a file, also those inside of others, that the mapping does not know."""
+    known = {path.casefold() for path in _paths(declared)}
+    new = [path for path in _paths(found) if path.casefold() not in known]
+    # Of a new column that has fields itself, the column only.
+    return tuple(path for path in new if path.rpartition(".")[0] not in new)
+
+
+def _paths(type_: T.DataType, above: str = "") -> Iterator[str]:
+    """Yield the columns of a schema and the fields inside of them, also of lists' elements and maps' values."""
+    if isinstance(type_, T.ArrayType):
+        yield from _paths(type_.elementType, above)
+    elif isinstance(type_, T.MapType):
+        yield from _paths(type_.valueType, above)
+    elif isinstance(type_, T.StructType):
+        for field in type_:
+            yield f"{above}{field.name}"
+            yield from _paths(field.dataType, f"{above}{field.name}.")
+
+
+_NEVER_READ = (T.CharType, T.VarcharType, T.NullType, T.TimeType, T.GeometryType, T.GeographyType)
+"""Types that Spark has but reads from no Parquet file, or cannot hash."""
+
+
+def _has(type_: T.DataType, kinds: tuple[type[T.DataType], ...]) -> bool:
+    """Return whether a type is one of these kinds, or holds one inside."""
+    if isinstance(type_, T.StructType):
+        return any(_has(field.dataType, kinds) for field in type_)
+    if isinstance(type_, T.ArrayType):
+        return _has(type_.elementType, kinds)
+    if isinstance(type_, T.MapType):
+        return _has(type_.keyType, kinds) or _has(type_.valueType, kinds)
+    return isinstance(type_, kinds)
 
 
 def _reads_as(declared: T.DataType, found: T.DataType) -> bool:
@@ -136,6 +175,11 @@ def _unfit_expression(empty: DataFrame, text: str, wanted: str, is_condition: bo
         given = empty.select(F.expr(text).alias("given"), F.expr(text).try_cast(wanted)).schema["given"].dataType
         if is_condition and not isinstance(given, T.BooleanType):
             return f"{text!r} is no condition but a {given.simpleString()}; conditions are like {text} = 1"
+        if guesses_day(empty, text):
+            return (
+                f"{text!r} reads text as a time by itself, and 10:00 as of the day of the run; give the text as it is, "
+                "or use try_to_timestamp with its format"
+            )
     except (AnalysisException, ParseException) as error:
         return f"{text!r}: {str(error).splitlines()[0]}"
     return None
@@ -155,8 +199,8 @@ def _unfit_time(empty: DataFrame, time: TimeMapping) -> str | None:
             "hours HH, minutes mm, seconds ss, and names of days are not read"
         )
     source = empty.select(F.expr(time.source)).schema[0].dataType
-    used = columns_used(empty.sparkSession, time.source)
-    of_text = any("string" in empty.schema[name].dataType.simpleString() for name in empty.columns if name in used)
+    used = {name.casefold() for name in columns_used(empty.sparkSession, time.source)}
+    of_text = any("string" in field.dataType.simpleString() for field in empty.schema if field.name.casefold() in used)
     if isinstance(source, T.TimestampType) and of_text and not re.fullmatch(r"[\w.`]+", time.source):
         return f"from: {time.source!r} reads text as a time by itself; give the text, and how it is written in `unit`"
     return None

@@ -1,10 +1,12 @@
 """Source mappings: one YAML file a platform says how its raw columns become ours."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 from zoneinfo import available_timezones
 
+import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from salience.actions import ACTIONS
@@ -88,7 +90,12 @@ class ActionMapping(_Part):
     @field_validator("values", mode="before")
     @classmethod
     def _keys_are_strings(cls, values: object) -> object:
-        return {str(key): value for key, value in values.items()} if isinstance(values, dict) else values
+        # No others are: off is False, null is None, and so the word is lost (`_lost_word`).
+        return (
+            {str(key) if type(key) is int else key: value for key, value in values.items()}
+            if isinstance(values, dict)
+            else values
+        )
 
 
 class TimeMapping(_Part):
@@ -196,7 +203,10 @@ def load_mapping(conf_dir: Path, platform: str) -> SourceMapping:
     """
     file = conf_dir / "sources" / f"{platform}.yaml"
     try:
-        mapping = SourceMapping.model_validate(read_yaml(file))
+        content = read_yaml(file)
+        if problem := _lost_word(file.read_text(encoding="utf-8")):
+            raise SettingsError(f"{file}: interactions.action.values.{problem}")
+        mapping = SourceMapping.model_validate(content)
     except ValidationError as error:
         raise SettingsError(describe(error, str(file))) from None
     if mapping.platform != platform:
@@ -212,6 +222,22 @@ def needed_columns(dataset: Dataset, part: DatasetMapping) -> tuple[str, ...]:
     return tuple(name for name in (*_NEEDED[dataset], "event_id") if name in part.columns)
 
 
+def _lost_word(text: str) -> str | None:
+    """Return the first of the log's words that YAML takes for something else than what is written: off, null, 007."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    for name in ("interactions", "action", "values"):
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        node = next((value for key, value in pairs if key.value == name), None)
+    words = [key for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    for place, word in enumerate(words):
+        is_number = word.tag == "tag:yaml.org,2002:int" and re.fullmatch(r"0|-?[1-9]\d*", word.value)
+        if word.tag != "tag:yaml.org,2002:str" and not is_number:
+            return f"{word.value}: YAML takes it for no word; put it in quotes: '{word.value}'"
+        if word.value in (other.value for other in words[:place]):
+            return f"{word.value}: is there twice, with quotes and without"
+    return None
+
+
 def _wrong_name(dataset: Dataset, part: DatasetMapping) -> str | None:
     """Return the first key that names a column which is not there, and what is wrong with it."""
     settable = [c.name for c in BRONZE_TABLES[dataset].columns if c.name not in DERIVED]
@@ -224,6 +250,9 @@ def _wrong_name(dataset: Dataset, part: DatasetMapping) -> str | None:
                 return f"{key}.{column}: no such column; there are {', '.join(settable)}"
             if column in _OF_THE_ROW and column not in part.columns:
                 return f"{key}.{column}: needs columns.{column}; without it, it is made of the row's other columns"
+    for column in part.defaults:
+        if column.endswith("_id") or column == "identifier":
+            return f"defaults.{column}: an id has no default; all that have none would be taken for the same"
     missing = next((column for column in _NEEDED[dataset] if column not in part.columns), None)
     if missing:
         return f"columns.{missing}: is missing"

@@ -34,7 +34,7 @@ UNREADABLE = "__unreadable"
 NOTES = (RAW, FIRST_OF_ROW, HAS_TIME, IS_UTF8, LACKING, UNREADABLE)
 """Columns beside bronze's, for judging the row."""
 
-_NESTED = (T.StructType, T.ArrayType, T.MapType)
+_NESTED = (T.StructType, T.ArrayType, T.MapType, T.VariantType)
 _FILE, _EMIT = "__file", "__emit"
 _IDENTIFYING = (
     *("raw_user_id", "content_id", "raw_creator_id", "action", "event_time"),
@@ -246,7 +246,7 @@ def _row_hash(schema: T.StructType, is_emitted: bool) -> Column:
     """Return the xxHash64 of every raw column and of the event's name.
 
     Nulls are hashed too, as flags: the function itself skips them, also those inside of structs and lists, which are
-    therefore hashed as JSON. (Maps it refuses: they have no order.)
+    therefore hashed as JSON. (Maps and variants it refuses.)
     """
     emit = [F.col(_EMIT)] if is_emitted else []
     values = [F.col(_quoted(field.name)) for field in schema]
