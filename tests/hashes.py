@@ -12,10 +12,12 @@ from salience.tables.contract import Table
 from salience.tables.warehouse import Warehouse
 
 CLEANED = (
-    *(bronze.EVENTS, bronze.CONTENTS, bronze.USERS),
+    *(bronze.EVENTS, bronze.CONTENTS, bronze.USERS, bronze.ACCOUNTS, bronze.ASSIGNMENTS, bronze.CAMPAIGNS),
+    *(bronze.COSTS, bronze.IDENTIFIERS, bronze.BLOCKLIST),
     *(silver.INTERACTIONS, silver.REJECTED_EVENTS, silver.EXCLUDED_EVENTS, silver.CONTENTS, silver.USERS),
+    *(silver.ACCOUNTS, silver.ASSIGNMENTS, silver.CAMPAIGNS, silver.COSTS, silver.BLOCKLIST),
 )
-"""What cleaning makes of a platform's interactions, contents and users."""
+"""What cleaning makes of a platform's deliveries."""
 _OF_A_RUN = frozenset({"run_id", "release_id", "seen_at", "audited_at", "started_at", "ended_at"})
 
 

@@ -1,5 +1,6 @@
 """Cleaning ends in the same tables whatever came before: copies, corrections, any order of days, crashes."""
 
+import json
 import shutil
 from datetime import UTC, datetime
 from functools import partial
@@ -201,6 +202,65 @@ def test_events_of_an_erased_person_leave_silver_for_good_and_keep_no_pseudonym(
         assert sorted(map(tuple, gone)) == [("e2", "erased", None), ("e2", "erased", None), ("e3", "erased", None)]
 
 
+@pytest.mark.parametrize("state", ["refused", "held"])
+def test_a_correction_that_cannot_be_taken_leaves_the_day_as_it_was(feed, state):
+    deliver_four_days(feed)
+    feed.clean(*DAYS)
+    before, deliver = feed.hashes(), partial(feed.deliver, DAYS[2])
+    for dataset, row in (("contents", content(None)), ("users", user(None)), ("interactions", event("x", "never"))):
+        deliver(*[row] * 9, dataset=dataset)
+        if state == "refused":
+            (feed.logs / "feed" / dataset / f"dt={DAYS[2]}" / "part-0.parquet").write_bytes(b"PAR1 no more of it PAR1")
+    thresholds = feed.settings.thresholds.model_copy(update={"min_rows": 5})
+    for dataset in feed.mapping.datasets:
+        ((delivery,), _) = feed.clean(DAYS[2], datasets=(dataset,), thresholds=thresholds)
+        assert (delivery.state, bool(delivery.problem)) == (state, True)
+    assert feed.hashes() == before
+
+
+def test_days_that_no_newly_known_consent_bears_on_are_not_read_again(feed):
+    """Their files are taken away."""
+    old = "2026-06-01"
+    feed.deliver(old, *[event("e0", "") | {"ts": f"{old}T10:00:00Z"}] * 2)
+    feed.deliver(DAYS[0], event("e1", "02T10:00:00", uid="bob"), event("e2", "02T11:00:00", uid="cat"))
+    feed.deliver(old, user("bob", analysed=False), user("cat"), dataset="users")
+    feed.clean(old, DAYS[0])
+    for table in (silver.INTERACTIONS, silver.EXCLUDED_EVENTS):
+        files = list((feed.root / table.layer / table.name / f"event_date={old}").rglob("*.parquet"))
+        assert files
+        for file in files:
+            file.unlink()
+    feed.deliver(DAYS[0], user("cat", analysed=False), dataset="users")
+    feed.deliver(DAYS[1], event("e3", "03T10:00:00"))
+    feed.clean(DAYS[0], DAYS[1])
+    rows = feed.warehouse.read(silver.EXCLUDED_EVENTS).where(f"event_date > '{old}'").select("event_id", "reason")
+    assert {tuple(row) for row in rows.collect()} == {("e1", "consent"), ("e2", "consent")}
+
+
+def commits_of_another_platform(feed: Platform, table, count: int) -> None:
+    """Add commits that change nothing of ours to a table's log."""
+    log = feed.root / table.layer / table.name / "_delta_log"
+    first = feed.warehouse.version(table) + 1
+    for n in range(first, first + count):
+        about = {"operation": "WRITE", "operationParameters": {}, "timestamp": 1764000000000 + n}
+        about["userMetadata"] = json.dumps({"platform": "other", "bronze": n})
+        (log / f"{n:020}.json").write_text(json.dumps({"commitInfo": about}) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("dataset", ["interactions", "users"])
+def test_a_run_that_died_is_healed_though_other_platforms_committed_hundreds_of_times_since(feed, dataset):
+    table, row = {
+        "interactions": (bronze.EVENTS, event("e1", "02T10:00:00")),
+        "users": (bronze.USERS, user("u-ann", analysed=False)),
+    }[dataset]
+    feed.deliver(DAYS[0], row, dataset=dataset)
+    with pytest.raises(CrashError):
+        feed.clean(DAYS[0], into=feed.hooked(behind=(table, crash)), datasets=(dataset,))
+    commits_of_another_platform(feed, table, 450)
+    feed.clean("2026-12-01", datasets=(dataset,))
+    assert feed.rows() == feed.rebuilt(DAYS[0], datasets=(dataset,))
+
+
 def test_events_that_the_count_loses_stop_the_run_before_anything_is_written(feed, monkeypatch):
     feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e2", "02T11:00:00"))
     count = EventDays.count
@@ -225,7 +285,9 @@ def test_four_days_in_any_order_end_as_one_run_over_all_of_them_and_as_a_run_day
     whole, expected = feed.rows(), feed.hashes()
     reasons = {reason for _, reason in feed.excluded()}
     assert reasons == {"consent", "duplicate", "bot", "double_tap"}
-    assert {name for name, rows in whole.items() if not rows} == {str(bronze.CONTENTS), str(silver.CONTENTS)}
+    filled = (bronze.EVENTS, bronze.USERS, silver.INTERACTIONS, silver.USERS)
+    filled += (silver.REJECTED_EVENTS, silver.EXCLUDED_EVENTS)
+    assert {name for name, rows in whole.items() if rows} == {str(table) for table in filled}
     ends: dict[tuple[str, ...], dict[str, str]] = {}
 
     def walk(order: tuple[str, ...]) -> None:

@@ -1,5 +1,9 @@
 """Runs that clean at the same time end in the same tables as one after the other, and no older reading wins."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
@@ -7,10 +11,11 @@ from time import monotonic, sleep
 
 import pytest
 from pyspark import inheritable_thread_target
+from tests.conftest import CONF
 from tests.feed import DAYS, EVENTS_ONLY, CrashError, Hooked, Platform, crash, event, user
 
 from salience.job import side_by_side
-from salience.tables import bronze, silver
+from salience.tables import bronze, ops, silver
 from salience.tables.warehouse import Warehouse
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -142,9 +147,27 @@ def test_files_that_change_while_they_are_cleaned_are_read_again_and_never_witho
 
     seen: list = []
     restless = Restless(feed.spark, str(feed.root), "restless")
-    ((restive,), _) = feed.clean(DAYS[0], into=restless, datasets=EVENTS_ONLY, attempts=2)
-    assert restive.state == "refused" and "kept changing while they were read" in restive.problem
+    ((restive,), counts) = feed.clean(DAYS[0], into=restless, datasets=EVENTS_ONLY, attempts=2)
+    assert restive.state == "taken" and "kept changing while they were read: 1 rows were taken" in restive.problem
     assert len(seen) == 2
+    assert counts[restive.day]["accepted"] == 1 and feed.accepted() == {("n0", DAYS[0])}
+
+
+def test_the_counts_of_a_run_that_was_overtaken_are_those_of_the_verdicts_that_stand(feed):
+    """The other run takes the delivery that the copy's winner comes with."""
+    feed.deliver(DAYS[1], event("e1", "02T10:00:00"), event("e2", "03T10:00:00"), event("x", "never"))
+
+    def overtake() -> None:
+        feed.deliver(DAYS[0], event("e1", "02T10:00:00"))
+        feed.clean(DAYS[0], logs="same-logs", datasets=EVENTS_ONLY)
+
+    into = feed.hooked(ahead=(silver.INTERACTIONS, overtake))
+    ((delivery,), counts) = feed.clean(DAYS[1], into=into, datasets=EVENTS_ONLY)
+    assert feed.excluded() == {("e1", "duplicate")}
+    names = ("emitted", "rejected", "excluded", "accepted")
+    assert tuple(counts[delivery.day][name] for name in names) == (3, 1, 1, 1)
+    audits = feed.warehouse.read(ops.AUDITS).where("run_id = 'hooked'").groupBy("table", "rule", "place").count()
+    assert not audits.isEmpty() and audits.where("count > 1").isEmpty()
 
 
 def test_people_who_refuse_while_events_are_settled_are_excluded_and_no_older_reading_of_people_wins(feed):
@@ -280,3 +303,55 @@ def test_verdicts_put_over_newer_ones_by_a_run_that_then_fails_are_settled_again
     )
     assert feed.excluded() == {("e0", "duplicate")}
     assert feed.rows() == feed.rebuilt(*DAYS[:3], datasets=EVENTS_ONLY)
+
+
+def started(feed: Platform, *days: str) -> subprocess.Popen[str]:
+    """Start the cleaning of days in a process of its own, which heads a group."""
+    mine = {k: v for k, v in os.environ.items() if not k.startswith(("SALIENCE_", "PYSPARK_", "SPARK_"))}
+    settings = ("platforms=[feed]", f"logs={feed.logs}", f"warehouse={feed.root}")
+    return subprocess.Popen(
+        [
+            *(sys.executable, "jobs/clean_interactions.py", "--env", "local", "--from", days[0], "--to", days[-1]),
+            *(word for one in settings for word in ("--set", one)),
+        ],
+        cwd=CONF.parent,
+        env=mine | {"SALIENCE_CONF_DIR": str(CONF)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_of_two_processes_that_clean_one_day_at_once_one_wins_and_the_other_retries_or_fails_in_one_line(feed):
+    feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e1", "02T10:00:00"), event("x", "never"))
+    feed.deliver(DAYS[0], user("u-ann"), dataset="users")
+    both = [started(feed, DAYS[0]) for _ in range(2)]
+    ends = [(process.communicate(timeout=500)[1], process.returncode) for process in both]
+    assert 0 in [code for _, code in ends], ends
+    for told, code in ends:
+        last = told.splitlines()[-1]
+        assert code == 0 or (code == 1 and last.startswith("clean_interactions: feed/")), told[-4000:]
+        assert "Traceback" not in told
+    assert feed.rows() == feed.rebuilt(DAYS[0])
+
+
+def test_a_process_that_is_killed_between_bronze_and_silver_is_healed_by_the_same_day_and_by_any_other(feed):
+    feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e2", "02T11:00:00"))
+    feed.clean(DAYS[0], datasets=EVENTS_ONLY)
+    was = feed.warehouse.version(silver.INTERACTIONS)
+    feed.deliver(DAYS[0], event("e2", "02T11:00:00", post_id="p2"))
+    feed.deliver(DAYS[1], event("late", "02T12:00:00"), event("e3", "03T10:00:00"), event("x", "never"))
+    commit = feed.root / "bronze" / "events" / "_delta_log" / f"{feed.warehouse.version(bronze.EVENTS) + 1:020}.json"
+    process, until = started(feed, *DAYS[:2]), monotonic() + 300
+    while not commit.exists() and process.poll() is None and monotonic() < until:
+        sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    _, told = process.communicate(timeout=60)
+    assert commit.exists() and process.returncode == -signal.SIGKILL, told[-4000:]
+    assert feed.warehouse.version(silver.INTERACTIONS) == was and ("late", DAYS[1]) not in feed.accepted()
+    other = feed.copy("other")
+    other.clean("2026-12-01", datasets=EVENTS_ONLY)
+    feed.clean(*DAYS[:2], datasets=EVENTS_ONLY)
+    assert feed.accepted() == {("e2", DAYS[0]), ("late", DAYS[1]), ("e3", DAYS[1])}
+    assert feed.rows() == other.rows() == feed.rebuilt(*DAYS[:2], datasets=EVENTS_ONLY)

@@ -76,23 +76,36 @@ def clean_dataset(
     """
     outcomes: dict[date, Delivery] = {}
     counts: dict[date, Mapping[str, int]] = {}
+    audits: list[Audit] = []
     left = list(days)
-    for _ in range(settings.attempts):
-        is_written = True
-        try:
-            found, more = _clean_once(warehouse, source, dataset, left, settings, say, note)
-        except _ChangedError as changed:
-            is_written, found, more = False, changed.deliveries, {}
-        outcomes |= {delivery.day: delivery for delivery in found}
-        counts |= more
-        # Whoever delivered again meanwhile, and cleaned it, must not lose to what was read here before.
-        taken = [delivery for delivery in found if delivery.state == "taken"]
-        left = [d.day for d in taken if not is_written or not is_as_found(warehouse.spark, source.mapping, d)]
-        if not left:
-            break
-    restless = "its files kept changing while they were read; clean it again once it is delivered, for some were taken"
-    outcomes |= {day: outcomes[day].refused(restless) for day in left}
+    try:
+        for _ in range(settings.attempts):
+            is_written = True
+            try:
+                found, more = _clean_once(warehouse, source, dataset, left, settings, say, note, audits)
+            except _ChangedError as changed:
+                is_written, found, more = False, changed.deliveries, {}
+            # Of what was written before and has changed since, what was written counts.
+            outcomes |= {d.day: d for d in found if is_written or d.state != "taken" or d.day not in counts}
+            counts |= more
+            # Whoever delivered again meanwhile, and cleaned it, must not lose to what was read here before.
+            taken = [delivery for delivery in found if delivery.state == "taken"]
+            left = [d.day for d in taken if not is_written or not is_as_found(warehouse.spark, source.mapping, d)]
+            if not left:
+                break
+    finally:
+        # Judged again, a delivery is audited again: the last audit counts.
+        record(warehouse, list({(audit.table, audit.rule, audit.place): audit for audit in audits}.values()))
+    outcomes |= {day: _restless(outcomes[day], counts.get(day)) for day in left}
     return [_with_consent_told(outcomes[day]) for day in days if day in outcomes], counts
+
+
+def _restless(delivery: Delivery, counts: Mapping[str, int] | None) -> Delivery:
+    changing = "its files kept changing while they were read"
+    remedy = "clean it again once it is delivered"
+    if counts is None:
+        return delivery.refused(f"{changing}; {remedy}")
+    return delivery.taken_though(f"{changing}: {counts['rows']} rows were taken; {remedy}")
 
 
 def _with_consent_told(delivery: Delivery) -> Delivery:
@@ -111,6 +124,7 @@ def _clean_once(
     settings: CleanSettings,
     say: Say,
     note: Note,
+    audits: list[Audit],
 ) -> Outcome:
     mapping, platform = source.mapping, source.mapping.platform
     say(f"taking {platform}/{dataset} into bronze")
@@ -119,17 +133,13 @@ def _clean_once(
         if dataset in DIMENSIONS and not _is_settled(warehouse, platform, dataset):
             _settle_dimension(warehouse, source.key, dataset, note)
         return found, {}
-    audits: list[Audit] = []
     found = _hold(found, _volumes(warehouse, found, settings), audits)
-    try:
-        with staged(warehouse.spark, mapping, dataset, source.key, found, settings) as whole:
-            shares = {d.day: _shares(d, whole.counts[d.day], ROW_RULES[dataset], settings) for d in whole.deliveries}
-            stage = whole.left_with(_hold(whole.outcomes, shares, audits))
-            if dataset == "interactions":
-                return _take_events(warehouse, source, stage, settings, say, note, audits)
-            return _take_dimension(warehouse, source, dataset, stage, say, note, audits)
-    finally:
-        record(warehouse, audits)
+    with staged(warehouse.spark, mapping, dataset, source.key, found, settings) as whole:
+        shares = {d.day: _shares(d, whole.counts[d.day], ROW_RULES[dataset], settings) for d in whole.deliveries}
+        stage = whole.left_with(_hold(whole.outcomes, shares, audits))
+        if dataset == "interactions":
+            return _take_events(warehouse, source, stage, settings, say, note, audits)
+        return _take_dimension(warehouse, source, dataset, stage, say, note, audits)
 
 
 def _take_dimension(
@@ -170,7 +180,7 @@ def _settle_dimension(warehouse: Warehouse, key: PseudonymKey, dataset: Dataset,
         except CONFLICTS:
             sleep(pause)
             continue
-        if not any(n > read and about.get("platform") == key.platform for n, about, _ in warehouse.notes(taken)):
+        if not any(about.get("platform") == key.platform for _, about, _ in warehouse.notes_since(taken, read)):
             return
     raise ConflictError(f"{key.platform}/{dataset}: other runs kept taking deliveries; clean the same days again")
 
@@ -179,7 +189,7 @@ def _is_settled(warehouse: Warehouse, platform: str, dataset: Dataset) -> bool:
     """Return whether a dimension was rebuilt since the platform's last delivery; a run that died may not have."""
     newest = {}
     for table in (BRONZE_TABLES[dataset], DIMENSIONS[dataset].table):
-        notes = warehouse.notes(table) if warehouse.exists(table) else []
+        notes = warehouse.notes_since(table) if warehouse.exists(table) else ()
         newest[table.layer] = next(((n, about) for n, about, _ in notes if about.get("platform") == platform), (-1, {}))
     return bool(newest["bronze"][0] <= newest["silver"][1].get("bronze", -1))
 
@@ -207,8 +217,7 @@ def _take_events(
             if kept.days != stage.days:
                 stage = kept
                 continue
-            rule = "event ids that came before at another time, among the events of this run's event days"
-            audits += (balance := _audit_counts(silver.INTERACTIONS, stage.deliveries, counts, "reused", rule))
+            audits += (balance := _audit_events(stage.deliveries, counts))
             require_passed(balance)
             say(f"settling {platform}/interactions in silver")
             own = None
@@ -219,7 +228,12 @@ def _take_events(
                 own = commit.version if commit.rows else None
             is_newest = event_days.write(judged, own)
         if not is_newest:
-            event_days.settle(judged.deliveries, judged.event_days)
+            verdicts = event_days.settle(judged.deliveries, judged.event_days, stage.days)
+            # Of a delivery that another run took anew, the verdicts are on rows that are not ours.
+            anew = event_days.taken_since(own or judged.versions[str(bronze.EVENTS)])
+            counts |= {day: {**stage.counts[day], **verdicts[day]} for day in stage.days if day not in anew}
+            audits += (balance := _audit_events(stage.deliveries, counts))
+            require_passed(balance)
         return list(stage.outcomes), counts
 
 
@@ -290,6 +304,11 @@ def _past_rows(warehouse: Warehouse, deliveries: Sequence[Delivery], weeks: int)
     same = taken.where(is_in("delivery_date", sorted(days)))
     known = same.select("delivery_date", F.coalesce("rows", "emitted").alias("rows"), "seen_at").collect()
     return {row["delivery_date"]: row["rows"] for row in sorted(known, key=lambda row: row["seen_at"])}
+
+
+def _audit_events(deliveries: Sequence[Delivery], counts: ByDay) -> list[Audit]:
+    rule = "event ids that came before at another time, among the events of this run's event days"
+    return _audit_counts(silver.INTERACTIONS, deliveries, counts, "reused", rule)
 
 
 def _audit_counts(table: Table, deliveries: Sequence[Delivery], counts: ByDay, odd: str, odd_rule: str) -> list[Audit]:

@@ -37,7 +37,7 @@ def explain_event(warehouse: Warehouse, platform: str, event_id: str) -> list[st
     excluded.sort(key=lambda row: row["reason"] == "duplicate")
     lines = []
     for row in sorted(delivered, key=_order):
-        when = f"{row['event_time']:%Y-%m-%d %H:%M:%S} UTC" if row["event_time"] else "no readable time"
+        when = f"{row['event_time'].split('.')[0]} UTC" if row["event_time"] else "no readable time"
         lines.append(f"{row['event_id']}: {row['action'] or 'unknown action'}, {when}, from {row['source_file']}")
         lines.append(f"  {_verdict(row, accepted, excluded)}")
     return lines
@@ -47,7 +47,9 @@ def _rows(warehouse: Warehouse, table: Table, platform: str, event_id: str, colu
     if not warehouse.exists(table):
         return []
     is_it = (F.col("event_id") == event_id) | F.col("event_id").startswith(f"{event_id}#")
-    return warehouse.read(table).where((F.col("platform") == platform) & is_it).select(*columns).collect()
+    rows = warehouse.read(table).where((F.col("platform") == platform) & is_it)
+    # As text: Python's times end at the year 9999, and are shown in the machine's zone.
+    return rows.withColumn("event_time", F.col("event_time").cast("string")).select(*columns).collect()
 
 
 def _verdict(row: Row, accepted: list[Row], excluded: list[Row]) -> str:

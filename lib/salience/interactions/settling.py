@@ -4,15 +4,17 @@ Two runs may do so at once. None puts an older reading of bronze over a newer on
 after, what was read is compared with what is there now, and the days are settled again where it moved.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import reduce
+from functools import partial, reduce
 from math import ceil
 from typing import Any
 from uuid import uuid4
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -34,8 +36,10 @@ _DAY = timedelta(days=1)
 _DELIVERIES, _EVENT_DAYS = "deliveries", "event_days"
 _BESIDE = ((silver.REJECTED_EVENTS, _DELIVERIES), (silver.EXCLUDED_EVENTS, _EVENT_DAYS))
 """What is written ahead of the accepted events, and what the notes of commits call the days that it is replaced by."""
-_HISTORY = 200
-"""Commits of bronze that are looked at for deliveries which were taken but never settled."""
+_READ = (silver.INTERACTIONS, silver.REJECTED_EVENTS, silver.EXCLUDED_EVENTS, bronze.EVENTS, silver.USERS)
+"""What a reading notes the versions of. The accepted events come first: no reading that they are older than is known."""
+_UNKNOWN = -2
+"""For a version: not noted. -1 stands for none yet."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +79,16 @@ class EventDays:
             also: event days to judge even if nothing seems to touch them.
         """
         # Exactly these are read: a frame of the newest would be read anew, and otherwise, behind the first commit.
-        read = (bronze.EVENTS, silver.USERS, silver.REJECTED_EVENTS, silver.EXCLUDED_EVENTS)
-        versions = {str(table): self._newest(table) for table in read}
-        torn_deliveries, torn_days = self._torn()
-        settled = sorted({*deliveries, *self.unsettled(), *torn_deliveries})
+        versions = {str(table): self._newest(table) for table in _READ}
+        recent = self._recent_readings()
+        torn_deliveries, torn_days = self._torn(recent)
+        settled = sorted({*deliveries, *self._unsettled(), *torn_deliveries})
         rows = self._bronze(versions[str(bronze.EVENTS)], deliveries, staged)
         delivered = rows.where(is_in("delivery_date", settled))
         passing = rows.where(F.size("violations") == 0)
         withdrawn = self._withdrawn(versions[str(silver.USERS)])
-        touched = sorted({*also, *torn_days, *self._dirty_days(delivered, settled, withdrawn)})
+        reconsidered = self._reconsidered(recent, versions[str(silver.USERS)], withdrawn)
+        touched = sorted({*also, *torn_days, *self._dirty_days(delivered, settled, reconsidered)})
         events = self._in_reach(passing, touched, settled).where(looked_at("event_date", touched, self.settings))
         named = with_pseudonyms(self.warehouse.spark, events.drop("violations", "payload"), self.key, RAW_IDS)
         judged = judge_days(named, withdrawn, self._erased(), touched, self.settings).persist()
@@ -123,7 +128,7 @@ class EventDays:
             _EVENT_DAYS: [day.isoformat() for day in judged.event_days],
             "bronze": max(judged.versions[str(bronze.EVENTS)], own or 0),
             "reading": uuid4().hex,
-            **{str(table): judged.versions[str(table)] for table, _ in _BESIDE},
+            **judged.versions,
         }
         rejected = judged.rejected.withColumnRenamed("violations", "reasons")
         excluded = judged.events.where(~is_accepted())
@@ -147,20 +152,24 @@ class EventDays:
             return False
         return not self._has_moved(judged, own)
 
-    def settle(self, deliveries: Sequence[date], event_days: Sequence[date]) -> None:
-        """Settle what deliveries in bronze touch, as often as other runs change it meanwhile.
+    def settle(
+        self, deliveries: Sequence[date], event_days: Sequence[date], counted: Sequence[date]
+    ) -> dict[date, dict[str, int]]:
+        """Settle what deliveries in bronze touch, as often as other runs change it meanwhile; return `count`.
 
         Args:
             deliveries: their days.
             event_days: those that were written by an older reading, and may hold no sign of these deliveries any more.
+            counted: deliveries whose verdicts are counted.
 
         Raises:
             ConflictError: they kept changing it.
         """
         for _ in range(self.settings.attempts):
             with self.judge(deliveries, also=event_days) as judged:
+                counts = self.count(judged, counted)
                 if self.write(judged):
-                    return
+                    return counts
                 event_days = judged.event_days
         raise ConflictError(
             f"{self.platform}: other runs kept changing what the event days rest on; clean the same days again"
@@ -169,40 +178,91 @@ class EventDays:
     def _has_moved(self, judged: Judged, own: int | None) -> bool:
         """Return whether what was read has changed since: other deliveries, or what is known of people."""
         taken, people = (self._commits(table, judged.versions[str(table)]) for table in (bronze.EVENTS, silver.USERS))
-        return any(version != own for version, _ in taken) or bool(people)
+        return any(version != own for version, _ in taken) or any(people)
 
-    def _commits(self, table: Table, since: int = -1) -> list[tuple[int, dict[str, Any]]]:
-        """Return version and note of the platform's newest commits to a table, newest first."""
-        if not self.warehouse.exists(table):
-            return []
-        notes = self.warehouse.notes(table, _HISTORY)
-        return [(n, note) for n, note, _ in notes if n > since and note.get("platform") == self.platform]
+    def _commits(self, table: Table, since: int = -1) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield version and note of the platform's commits to a table after a version, newest first."""
+        if self.warehouse.exists(table):
+            for version, note, _ in self.warehouse.notes_since(table, since):
+                if note.get("platform") == self.platform:
+                    yield version, note
 
     def _newest(self, table: Table) -> int:
         return self.warehouse.version(table) if self.warehouse.exists(table) else -1
 
-    def unsettled(self) -> set[date]:
+    def _unsettled(self) -> set[date]:
         """Return the days of deliveries that bronze holds newer than the newest reading that was settled."""
         # The last commit's reading, not the newest one: a run that died may have put an older reading over it.
-        settled = next((note.get("bronze", -1) for _, note in self._commits(silver.INTERACTIONS)), -1)
-        taken = self._commits(bronze.EVENTS, since=settled)
+        settled: int = next((note.get("bronze", -1) for _, note in self._commits(silver.INTERACTIONS)), -1)
+        return self.taken_since(settled)
+
+    def taken_since(self, version: int) -> set[date]:
+        """Return the days of deliveries that were taken after a version of bronze."""
+        taken = self._commits(bronze.EVENTS, since=version)
         return {date.fromisoformat(day) for _, note in taken for day in note.get("delivery_days", [])}
 
-    def _torn(self) -> tuple[set[date], set[date]]:
+    def _recent_readings(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return version and note of the newest reading that was settled, and of those that it did not know yet.
+
+        Whatever it knew needs no second look: it settled anew what it found torn or judged otherwise.
+        """
+        recent: list[tuple[int, dict[str, Any]]] = []
+        for version, note in self._commits(silver.INTERACTIONS):
+            if recent and version <= recent[0][1].get(str(silver.INTERACTIONS), -1):
+                break
+            recent.append((version, note))
+        return recent
+
+    def _torn(self, recent: Sequence[tuple[int, dict[str, Any]]]) -> tuple[set[date], set[date]]:
         """Return deliveries and event days whose rejected or excluded events another reading left than the accepted.
 
         A run left them that died in between, or is in between now. Where nothing changes there is no commit; so it is
         enough that the accepted ones were written by a reading that knew the commit to the others.
         """
-        accepted, deliveries, event_days = self._commits(silver.INTERACTIONS), set[str](), set[str]()
+        deliveries, event_days = set[str](), set[str]()
         for table, key in _BESIDE:
-            last = _newest_by_day(accepted, key)
-            for day, (version, note) in _newest_by_day(self._commits(table), key).items():
+            last = _newest_by_day(recent, key)
+            known = min((note.get(str(table), -1) for _, note in recent), default=-1)
+            for day, (version, note) in _newest_by_day(self._commits(table, since=known), key).items():
                 _, end = last.get(day, (-1, {}))
                 if note.get("reading") != end.get("reading") and end.get(str(table), -1) < version:
                     deliveries |= set(note[_DELIVERIES])
                     event_days |= set(note[_EVENT_DAYS])
         return {date.fromisoformat(day) for day in deliveries}, {date.fromisoformat(day) for day in event_days}
+
+    def _reconsidered(
+        self, recent: Sequence[tuple[int, dict[str, Any]]], people: int, withdrawn: DataFrame | None
+    ) -> Callable[[DataFrame, Table], DataFrame]:
+        """Return a function: the rows of a table of silver -> those that what is known of consent now contradicts.
+
+        Only people of whom something else is known than when silver was last settled are looked for, from the first
+        day that it bears on.
+
+        Args:
+            recent: the newest readings of silver.
+            people: version of silver.users that counts now.
+            withdrawn: who refuses by it.
+        """
+        known = min((note.get(str(silver.USERS), _UNKNOWN) for _, note in recent), default=_UNKNOWN)
+        if known == people:
+            return lambda rows, _: rows.limit(0)
+        if known == _UNKNOWN:
+            return partial(_judged_otherwise, withdrawn=withdrawn)
+        try:
+            changed = _difference(self._withdrawn(known), withdrawn)
+            if changed is None:
+                return lambda rows, _: rows.limit(0)
+            (first,) = changed.agg(F.min("valid_from").cast("date")).head()  # type: ignore[misc]
+        except (PySparkException, Py4JJavaError):
+            # That version has been vacuumed, or had other columns.
+            return partial(_judged_otherwise, withdrawn=withdrawn)
+        whose = changed.select("user_id").distinct()
+
+        def find(rows: DataFrame, table: Table) -> DataFrame:
+            theirs = rows.where(F.col("event_date") >= F.lit(first)).join(whose, on="user_id", how="left_semi")
+            return _judged_otherwise(theirs, table, withdrawn)
+
+        return find
 
     def _bronze(self, version: int, deliveries: Sequence[date], staged: DataFrame | None) -> DataFrame:
         if version < 0:
@@ -213,7 +273,9 @@ class EventDays:
             return stored
         return stored.where(~is_in("delivery_date", deliveries)).unionByName(staged)
 
-    def _dirty_days(self, delivered: DataFrame, deliveries: Sequence[date], withdrawn: DataFrame | None) -> list[date]:
+    def _dirty_days(
+        self, delivered: DataFrame, deliveries: Sequence[date], reconsidered: Callable[[DataFrame, Table], DataFrame]
+    ) -> list[date]:
         """Return the event days whose verdicts may change.
 
         They are those of the deliveries' rows; those that silver holds rows of theirs on, which a corrected one may no
@@ -226,7 +288,7 @@ class EventDays:
             if self.warehouse.exists(table):
                 rows = self.warehouse.read(table).where(F.col("platform") == self.platform)
                 frames.append(rows.where(is_in("delivery_date", deliveries) & self._can_hold(deliveries)))
-                frames.append(_judged_otherwise(rows, table, withdrawn))
+                frames.append(reconsidered(rows, table))
         days = [frame.select("event_date", bears_on_next.alias("late")) for frame in frames]
         found = reduce(DataFrame.union, days).distinct().collect()
         dirty = {row["event_date"] for row in found} | {row["event_date"] + _DAY for row in found if row["late"]}
@@ -270,13 +332,21 @@ class EventDays:
         return self.warehouse.read(silver.ERASURES).where(F.col("platform") == self.platform).select("user_id")
 
 
-def _newest_by_day(commits: Sequence[tuple[int, dict[str, Any]]], key: str) -> dict[str, tuple[int, dict[str, Any]]]:
+def _newest_by_day(commits: Iterable[tuple[int, dict[str, Any]]], key: str) -> dict[str, tuple[int, dict[str, Any]]]:
     """Return day -> version and note of the newest commit whose note names it under the key."""
     newest: dict[str, tuple[int, dict[str, Any]]] = {}
     for version, note in commits:
         for day in note.get(key, ()):
             newest.setdefault(day, (version, note))
     return newest
+
+
+def _difference(before: DataFrame | None, now: DataFrame | None) -> DataFrame | None:
+    """Return the spans that are in one of the frames only; None where there is no frame."""
+    if before is None or now is None:
+        return now if before is None else before
+    signed = before.withColumn("__sign", F.lit(-1)).unionByName(now.withColumn("__sign", F.lit(1)))
+    return signed.groupBy(*now.columns).agg(F.sum("__sign").alias("__sign")).where("__sign != 0").drop("__sign")
 
 
 def _judged_otherwise(rows: DataFrame, table: Table, withdrawn: DataFrame | None) -> DataFrame:

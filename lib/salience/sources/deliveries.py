@@ -40,6 +40,8 @@ class Delivery:
     problem: str | None = None
     is_held: bool = False
     """Whether the problem is a threshold that it is past, rather than a file that cannot be used."""
+    is_taken: bool = False
+    """Whether it was taken in spite of the problem."""
 
     def __str__(self) -> str:
         """Return <platform>/<dataset>/<folder>."""
@@ -50,7 +52,7 @@ class Delivery:
         """The state for ops.deliveries: taken, incomplete, refused or held."""
         if not self.is_complete:
             return "incomplete"
-        if self.problem:
+        if self.problem and not self.is_taken:
             return "held" if self.is_held else "refused"
         return "taken"
 
@@ -67,6 +69,10 @@ class Delivery:
     def held(self, problem: str) -> "Delivery":
         """Return the delivery with the threshold that it is past."""
         return replace(self, problem=problem, is_held=True)
+
+    def taken_though(self, problem: str) -> "Delivery":
+        """Return the delivery, taken, with what is wrong with it."""
+        return replace(self, problem=problem, is_taken=True)
 
 
 def find_deliveries(

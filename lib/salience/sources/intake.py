@@ -97,23 +97,26 @@ def require_none_refused(seen: Sequence[Delivery]) -> None:
 
     Raises:
         AuditError: some are held, for they are past a threshold.
-        InputError: some were refused, for they cannot be used. The message names each folder and what is wrong. The
-            others were taken all the same.
+        InputError: some were refused, for they cannot be used, or kept changing. The message names each folder and what
+            is wrong. The others were taken all the same.
     """
-    by_state = {
-        state: [f"{d}: {d.problem}" for d in seen if d.state == state] for state in ("held", "refused", "taken")
+    problems = {
+        state: [f"{d}: {d.problem}" for d in seen if d.state == state and d.problem]
+        for state in ("held", "refused", "taken")
     }
+    what = {"taken": "took, though something is wrong,"}
     remedy = {"held": ". What is right all the same passes with another value of the setting that is named"}
+    taken = sum(d.state == "taken" for d in seen)
     told = [
-        f"{state} {len(by_state[state])} of {len(seen)} deliveries ({len(by_state['taken'])} taken): "
-        f"{'; '.join(by_state[state])}{remedy.get(state, '')}"
-        for state in ("held", "refused")
-        if by_state[state]
+        f"{what.get(state, state)} {len(listed)} of {len(seen)} deliveries ({taken} taken): "
+        f"{'; '.join(listed)}{remedy.get(state, '')}"
+        for state, listed in problems.items()
+        if listed
     ]
-    if by_state["held"]:
+    if problems["held"]:
         raise AuditError(". ".join(told))
     if told:
-        raise InputError(told[0])
+        raise InputError(". ".join(told))
 
 
 def ledger_rows(
