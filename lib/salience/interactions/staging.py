@@ -15,7 +15,7 @@ from salience.interactions.pseudonyms import PseudonymKey
 from salience.interactions.rules import ROW_RULES
 from salience.settings import CleanSettings
 from salience.sources.deliveries import Delivery
-from salience.sources.intake import is_unreadable, reason
+from salience.sources.failures import is_unreadable, reason
 from salience.sources.mapping import Dataset, SourceMapping
 from salience.sources.typed import FIRST_OF_ROW
 from salience.tables.warehouse import is_in

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from salience.sources import files
+from salience.sources.failures import is_unreadable
 from salience.sources.files import FileEntry
 from salience.sources.fit import added_columns, misfit, raw_schema, required_columns
 from salience.sources.mapping import Completeness, Dataset, SourceMapping
@@ -144,6 +145,8 @@ def _footer(spark: SparkSession, entry: FileEntry) -> tuple[str, int] | str:
             return f"{entry.name} is not a Parquet file"
         return files.parquet_footer(spark, entry)
     except Py4JJavaError as error:
+        if not is_unreadable(error):
+            raise
         return f"{entry.name}: its footer cannot be read ({_cause(error)})"
     except ValueError as error:
         return f"{entry.name}: its footer contradicts itself ({error})"
@@ -184,6 +187,8 @@ class _SchemaCheck:
         try:
             found: T.StructType = self._spark.read.parquet(entry.path).schema
         except (PySparkException, Py4JJavaError) as error:
+            if not is_unreadable(error):
+                raise
             found, unknown = files.readable_schema(self._spark, entry)
             declared = {name.casefold() for name in self._declared.names}
             if not unknown or any(name.casefold() in declared for name in unknown):

@@ -1,48 +1,16 @@
 """What is said of deliveries: which could not be used and why, and what ops.deliveries keeps of each."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from salience.errors import AuditError, InputError
 from salience.sources.deliveries import Delivery, delivered_days
 from salience.sources.mapping import SourceMapping
 
-UNREADABLE = (
-    *("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "PARQUET_COLUMN_DATA_TYPE_MISMATCH"),
-    *("SQLSTATE: 22", "long overflow", "DUPLICATED_MAP_KEY", "NULL_MAP_KEY"),  # 22: an expression fails on a value
-    "at org.apache.parquet.",  # damaged pages whose values Spark decodes only where they are used
-)
-"""Spark's error classes, and a line of stack traces, that blame the data rather than the cluster."""
-_TASK = re.compile(r"^: |^.*\(TID \d+\) \([^)]*\): ")
-"""What Spark puts before the message: which task failed, and where."""
-_CLASS = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
-_ABOUT_FILES = ("FAILED_READ_FILE", "CANNOT_READ_FILE", "PARQUET_")
 COUNTED = ("emitted", "rejected", "excluded", "accepted")
-
-
-def is_unreadable(error: PySparkException | Py4JJavaError) -> bool:
-    """Return whether an error is about the data that was read."""
-    return any(name in str(error) for name in UNREADABLE)
-
-
-def reason(error: PySparkException | Py4JJavaError) -> str:
-    """Return in one line why a delivery could not be read."""
-    told = [line.strip() for line in str(error).splitlines()]
-    first = next(n for n, line in enumerate(told) if any(name in line for name in UNREADABLE))
-    line = next(line for line in reversed(told[: first + 1]) if not line.startswith("at "))
-    # In all that was told so far: a value with a line break of its own comes after the class.
-    failed = _CLASS.search("\n".join(told[: first + 1]))
-    if failed and not failed[1].startswith(_ABOUT_FILES):
-        # Not Spark's own words: they show the value, which may be somebody's name.
-        told_class = f"an expression of the mapping fails on a value ({failed[1]})"
-        return f"{told_class}; use try_cast or get in it, or deliver it again"
-    return f"it cannot be read to its end: {_TASK.sub('', line)[:300]}; deliver it again"
 
 
 def require_some(
