@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.conftest import CONF
-from tests.feed import DAYS, EVENTS_ONLY, event
+from tests.feed import DAYS, EVENTS_ONLY, content, event, user
 from tests.logs import deliver, deliver_as_mapped
 
 from salience.sources.mapping import load_mapping
@@ -23,10 +23,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 PROJECT = CONF.parent
 
 
-def start(job: str, *arguments: str, conf: Path = CONF) -> tuple[int, str, str]:
+def start(job: str, *arguments: str, conf: Path = CONF, **variables: str) -> tuple[int, str, str]:
     """Run a job in a process of its own; return its exit code and what it printed to stdout and to stderr."""
     mine = {k: v for k, v in os.environ.items() if not k.startswith(("SALIENCE_", "PYSPARK_", "SPARK_"))}
-    mine["SALIENCE_CONF_DIR"] = str(conf)
+    mine |= {"SALIENCE_CONF_DIR": str(conf), **variables}
     done = subprocess.run(
         [sys.executable, f"jobs/{job}.py", "--env", "local", *arguments],
         cwd=PROJECT,
@@ -60,6 +60,26 @@ def test_two_processes_that_clean_days_that_bear_on_one_another_end_as_one_run(f
             assert code == 0, told[-4000:]
     assert feed.accepted() == {("e1", DAYS[0]), ("t1", DAYS[0])}
     assert feed.rows() == feed.rebuilt(*DAYS[:2], datasets=EVENTS_ONLY)
+
+
+def test_a_machine_in_another_time_zone_ends_in_the_same_tables_and_tells_the_same_times(feed):
+    rows = [
+        event("e1", "02T10:00:00"),
+        event("e2", "02T23:59:59"),
+        event("e3", "03T00:00:01"),
+        event("old", "01T03:00:00"),
+    ]
+    feed.deliver(DAYS[0], *rows, rows[0], event("timeless", "99T10:00:00"))
+    feed.deliver(DAYS[0], content("p1"), dataset="contents")
+    feed.deliver(DAYS[0], user("u-ann"), user("bob", analysed=False), dataset="users")
+    tables = ("--set", f"warehouse={feed.root}")
+    settings = ("--set", "platforms=[feed]", "--set", f"logs={feed.logs}", *tables)
+    shanghai = {"TZ": "Asia/Shanghai"}
+    code, _, told = start("clean_interactions", "--date", DAYS[0], *settings, **shanghai)
+    assert code == 0, told[-4000:]
+    assert feed.rows() == feed.rebuilt(DAYS[0])
+    code, out, told = start("explain_event", *tables, "--platform", "feed", "--event-id", "e2", **shanghai)
+    assert code == 0 and "e2: like, 2026-11-02 23:59:59 UTC, from feed/" in out, told[-4000:]
 
 
 def test_a_value_that_an_expression_fails_on_is_printed_nowhere_whatever_it_holds(spark, tmp_path):

@@ -1,4 +1,5 @@
 import os
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from time import time
@@ -85,7 +86,7 @@ def test_a_delivery_is_complete_once_its_marker_lies_there_whatever_its_name(log
     assert states(look(mapped(complete={"marker": "_DONE"}))) == ["incomplete", "taken", "incomplete"]
 
 
-def test_an_hourly_delivery_is_complete_with_24_markers_or_one_for_the_day(logs, look):
+def test_an_hourly_delivery_is_complete_with_a_marker_for_each_of_24_hours_or_one_for_the_day(logs, look):
     mapping = mapped(**HOURLY)
     for hour in range(23):
         hour_of(logs, hour)
@@ -108,9 +109,38 @@ def test_a_delivery_without_markers_is_complete_once_none_of_its_files_was_writt
     assert states(look(mapping)) == ["taken"]
     hour_of(logs, 1, marker=None, age_s=29 * 60)
     assert states(look(mapping)) == ["incomplete"]
-    for file in (logs / "feed" / "interactions" / "ds=20261102").rglob("*.parquet"):
+    day = logs / "feed" / "interactions" / "ds=20261102"
+    for file in day.rglob("*.parquet"):
         file.unlink()
     assert states(look(mapping)) == ["incomplete"]
+    for folder in (day, *day.iterdir()):
+        os.utime(folder, (time() - 31 * 60,) * 2)
+    (emptied,) = look(mapping)
+    assert (emptied.state, emptied.rows, emptied.files) == ("taken", 0, ())
+
+
+def test_on_a_day_that_clocks_go_forward_23_hours_complete_a_delivery(spark, logs):
+    mapping = mapped(**HOURLY, partition_zone="Europe/Berlin")
+    for hour in (*range(2), *range(3, 24)):
+        hour_of(logs, hour)
+    ordinary = logs / "feed" / "interactions" / "ds=20261102"
+    shutil.copytree(ordinary, ordinary.with_name("ds=20260329"))
+    found = find_deliveries(spark, str(logs), mapping, "interactions", [date(2026, 3, 29), FIRST])
+    assert [(delivery.state, len(delivery.files)) for delivery in found] == [("taken", 23), ("incomplete", 23)]
+    in_utc = find_deliveries(spark, str(logs), mapped(**HOURLY), "interactions", [date(2026, 3, 29)])
+    assert states(in_utc) == ["incomplete"]
+    with pytest.raises(InputError, match="none of its folders holds _SUCCESS, nor does every hour of a day"):
+        require_some(spark, str(logs), [mapped(**HOURLY)], [date(2026, 3, 29)], in_utc)
+
+
+def test_a_folder_below_an_hour_refuses_the_delivery_instead_of_being_left_out(logs, look):
+    day = hour_of(logs, 0).parent
+    (day / "_SUCCESS").touch()
+    (day / "hour=00" / "_temporary").mkdir()
+    assert states(look(mapped(**HOURLY))) == ["taken"]
+    (day / "hour=00" / "part").mkdir()
+    (found,) = look(mapped(**HOURLY))
+    assert found.problem == "it holds the folder hour=00/part; deliver its files directly, or in hour=%H"
 
 
 @pytest.mark.parametrize(
@@ -320,3 +350,9 @@ def test_refused_and_held_deliveries_are_all_named_and_held_ones_are_an_audit_th
         f"{refused.replace('2 taken', '1 taken')}"
     )
     require_none_refused(found[:1])
+    with pytest.raises(InputError) as caught:
+        require_none_refused([found[0].taken_though("its files kept changing")])
+    assert str(caught.value) == (
+        "took, though something is wrong, 1 of 1 deliveries (1 taken): feed/interactions/dt=2026-11-02: "
+        "its files kept changing"
+    )

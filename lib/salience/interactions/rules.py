@@ -63,6 +63,11 @@ def _is_regular(settings: CleanSettings) -> Column:
     return enough & (gaps * F.col(SQUARED_GAPS_MS2).cast("double") < variation * total * total)
 
 
+_PROPENSITY = Rule(
+    "absurd_propensity",
+    lambda _: ~F.col("propensity").between(0, 1) | (F.col("propensity") == 0),
+    "the propensity is no probability above 0",
+)
 _FIT_FOR_ALL = (
     Rule("invalid_utf8", lambda _: ~F.col(IS_UTF8), "a text of the row is not UTF-8"),
     Rule("missing_required", lambda _: F.size(LACKING) > 0, "a raw column is empty that the mapping requires"),
@@ -115,11 +120,14 @@ _OWN: dict[Dataset, tuple[Rule, ...]] = {
             lambda _: _any([F.isnan("rating"), F.abs(F.col("rating")) == float("inf")]),
             "the rating is no finite number",
         ),
+        Rule("negative_video_length", lambda _: F.col("video_length_s") < 0, "the length of the video is negative"),
+        Rule("absurd_position", lambda _: F.col("position") < 1, "the slot is none: slots count from 1"),
         Rule(
-            "absurd_propensity",
-            lambda _: ~F.col("propensity").between(0, 1) | (F.col("propensity") == 0),
-            "the propensity is no probability above 0",
+            "absurd_utc_offset",
+            lambda _: ~F.col("utc_offset_min").between(-12 * 60, 14 * 60),
+            "nowhere do clocks differ so much from UTC",
         ),
+        _PROPENSITY,
     ),
     "contents": (Rule("missing_content_id", _is_null("content_id"), "the row names no content"),),
     "users": (Rule("missing_user_id", _is_null("raw_user_id"), "the row names no person"),),
@@ -131,8 +139,12 @@ _OWN: dict[Dataset, tuple[Rule, ...]] = {
             lambda _: F.col("raw_user_id").isNull() == F.col("content_id").isNull(),
             "the row must name either a person or a content",
         ),
+        _PROPENSITY,
     ),
-    "campaigns": (Rule("missing_campaign_id", _is_null("campaign_id"), "the row names no campaign"),),
+    "campaigns": (
+        Rule("missing_campaign_id", _is_null("campaign_id"), "the row names no campaign"),
+        Rule("negative_budget", lambda _: F.col("budget") < 0, "the budget is negative"),
+    ),
     "costs": (
         Rule("missing_campaign_id", _is_null("campaign_id"), "the row names no campaign"),
         Rule("missing_cost", _is_null("cost", "cost_date"), "the row has no cost or no day"),

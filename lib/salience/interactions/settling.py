@@ -37,7 +37,7 @@ _DELIVERIES, _EVENT_DAYS = "deliveries", "event_days"
 _BESIDE = ((silver.REJECTED_EVENTS, _DELIVERIES), (silver.EXCLUDED_EVENTS, _EVENT_DAYS))
 """What is written ahead of the accepted events, and what the notes of commits call the days that it is replaced by."""
 _READ = (silver.INTERACTIONS, silver.REJECTED_EVENTS, silver.EXCLUDED_EVENTS, bronze.EVENTS, silver.USERS)
-"""What a reading notes the versions of. The accepted events come first: no reading that they are older than is known."""
+"""What a reading notes the versions of; the accepted events first, so that it knows none whose others it does not."""
 _UNKNOWN = -2
 """For a version: not noted. -1 stands for none yet."""
 

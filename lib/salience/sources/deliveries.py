@@ -1,11 +1,10 @@
 """Finds deliveries, the folders `<logs>/<platform>/<dataset>/<day>`, and tells which can be taken."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import chain
 from time import time
 
 from py4j.protocol import Py4JJavaError
@@ -17,11 +16,10 @@ from salience.sources import files
 from salience.sources.failures import is_unreadable
 from salience.sources.files import FileEntry
 from salience.sources.fit import added_columns, misfit, raw_schema, required_columns
-from salience.sources.mapping import Completeness, Dataset, SourceMapping
+from salience.sources.mapping import Dataset, SourceMapping
 
 _READERS = 8
 """Footers read at the same time: each is a short wait for the file system."""
-_HOURS = 24
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def delivered_days(spark: SparkSession, logs: str, mapping: SourceMapping, datas
 
 def _list(spark: SparkSession, mapping: SourceMapping, dataset: Dataset, day: date, path: str) -> Delivery:
     """List the data files of a delivery's folder and see whether it is complete."""
-    folders = [name for name in files.list_folders(spark, path) if not name.startswith(("_", "."))]
+    folders = _visible_folders(spark, path)
     hours = [name for name in folders if mapping.partition.is_hour(name)]
     by_folder = {"": files.list_files(spark, path)}
     by_folder |= {f"{hour}/": files.list_files(spark, f"{path}/{hour}") for hour in hours}
@@ -119,21 +117,38 @@ def _list(spark: SparkSession, mapping: SourceMapping, dataset: Dataset, day: da
         for entry in entries
         if not entry.name.startswith(("_", "."))
     ]
-    delivery = Delivery(mapping.platform, dataset, day, path, tuple(data), _is_complete(mapping.complete, by_folder))
-    strange = next((name for name in folders if name not in hours), None)
-    if strange is None:
+    is_complete = _is_settled(spark, path, by_folder, mapping.complete.settled_minutes)
+    if mapping.complete.marker is not None:
+        is_complete = _is_marked(mapping.complete.marker, by_folder, mapping.hours_of(day))
+    delivery = Delivery(mapping.platform, dataset, day, path, tuple(data), is_complete)
+    strange = [name for name in folders if name not in hours]
+    strange += [f"{hour}/{name}" for hour in hours for name in _visible_folders(spark, f"{path}/{hour}")]
+    if not strange:
         return delivery
     wanted = "none in folders below" if mapping.partition.of_hour is None else f"or in {mapping.partition.of_hour}"
-    return delivery.refused(f"it holds the folder {strange}; deliver its files directly, {wanted}")
+    return delivery.refused(f"it holds the folder {strange[0]}; deliver its files directly, {wanted}")
 
 
-def _is_complete(signal: Completeness, by_folder: dict[str, list[FileEntry]]) -> bool:
-    """Return whether the signal is there: for the day, or for each of its 24 hours."""
-    if signal.settled_minutes is not None:
-        written = [entry.modified_ms for entry in chain.from_iterable(by_folder.values())]
-        return bool(written) and max(written) <= (time() - 60 * signal.settled_minutes) * 1000
-    marked = {folder for folder, entries in by_folder.items() if any(e.name == signal.marker for e in entries)}
-    return "" in marked or len(marked) == _HOURS
+def _visible_folders(spark: SparkSession, path: str) -> list[str]:
+    return [name for name in files.list_folders(spark, path) if not name.startswith(("_", "."))]
+
+
+def _is_marked(marker: str, by_folder: Mapping[str, Sequence[FileEntry]], hours: Set[str]) -> bool:
+    """Return whether the marker is there: for the day, or for each of its hours."""
+    marked = {folder.rstrip("/") for folder, entries in by_folder.items() if any(e.name == marker for e in entries)}
+    return "" in marked or (bool(hours) and hours <= marked)
+
+
+def _is_settled(
+    spark: SparkSession, path: str, by_folder: Mapping[str, Sequence[FileEntry]], minutes: float | None
+) -> bool:
+    """Return whether nothing was written for so long; of folders without files, whether none was taken away either."""
+    if minutes is None:
+        return False
+    written = [entry.modified_ms for entries in by_folder.values() for entry in entries]
+    if not written:
+        written = [files.modified_ms(spark, f"{path}/{folder}") for folder in by_folder]
+    return max(written) <= (time() - 60 * minutes) * 1000
 
 
 def _footer(spark: SparkSession, entry: FileEntry) -> tuple[str, int] | str:

@@ -1,8 +1,9 @@
 """Names of delivery folders: a pattern says how a day, and an hour, is written."""
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime, time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -68,11 +69,26 @@ class FolderPattern:
         found = re.fullmatch(_regex(self.of_hour), folder) if self.of_hour else None
         return found is not None and int(found["hour"]) < 24
 
+    def hours_of(self, day: date, zone: str) -> set[str]:
+        """Return the folders of a day's hours: 24, or 23 where the zone's clocks go forward; none without %H."""
+        return (
+            {self.of_hour.replace("%H", f"{hour:02}") for hour in _hours(day, ZoneInfo(zone))}
+            if self.of_hour
+            else set()
+        )
+
     def day_regex(self) -> tuple[str, list[int]]:
         """Return a regular expression for the day's folder in a path, and the groups that hold year, month and day."""
         plain = re.sub(r"\?P<\w+>", "", _regex("/".join(self.of_day)))
         order = sorted(("%Y", "%m", "%d"), key="/".join(self.of_day).index)
         return plain, [order.index(code) + 1 for code in ("%Y", "%m", "%d")]
+
+
+def _hours(day: date, zone: ZoneInfo) -> set[int]:
+    """Return the hours that clocks show on a day, of some only a part: not every clock change is by a whole hour."""
+    shown = (datetime.combine(day, time(hour, minute), zone) for hour in range(24) for minute in (0, 59))
+    there = (moment.astimezone(UTC).astimezone(zone) for moment in shown)
+    return {moment.hour for moment in there if moment.date() == day}
 
 
 def _regex(pattern: str) -> str:

@@ -32,7 +32,8 @@ def require_some(
             lacking.append(f"{folder}: no delivery from {interval}; {known}")
         elif all(delivery.state == "incomplete" for delivery in own):
             signal = mapping.complete.marker
-            why = f"none of its folders holds {signal}" if signal else "all were written to lately"
+            hourly = ", nor does every hour of a day" if mapping.partition.of_hour else ""
+            why = f"none of its folders holds {signal}{hourly}" if signal else "all were written to lately"
             lacking.append(f"{folder}: no complete delivery from {interval}, for {why}")
     if lacking:
         raise InputError(f"{'; '.join(lacking)}. Check --date and the settings `logs` and `platforms`")

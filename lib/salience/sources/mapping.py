@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 from zoneinfo import available_timezones
@@ -176,6 +177,8 @@ class SourceMapping(_Part):
     platform: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     partition: FolderPattern = FolderPattern("dt=%Y-%m-%d")
     """The delivery's folder below <logs>/<platform>/<dataset>, like dt=%Y-%m-%d, ds=%Y%m%d or %Y/%m/%d/hour=%H."""
+    partition_zone: Zone | None = None
+    """Time zone of the hours that folders stand for; where it is missing, that of the interactions' times."""
     complete: Completeness = Completeness(marker="_SUCCESS")
     contents: DatasetMapping | None = None
     users: DatasetMapping | None = None
@@ -186,6 +189,10 @@ class SourceMapping(_Part):
     identifiers: DatasetMapping | None = None
     blocklist: DatasetMapping | None = None
     interactions: InteractionsMapping
+
+    def hours_of(self, day: date) -> set[str]:
+        """Return the hours' folders that a whole day has; none where its files lie in the day's."""
+        return self.partition.hours_of(day, self.partition_zone or self.interactions.event_time.zone or "UTC")
 
     @property
     def datasets(self) -> dict[Dataset, DatasetMapping]:
