@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.conftest import CONF
-from tests.feed import DAYS, Platform, content, event, user
+from tests.feed import DAYS, CrashError, Platform, content, crash, event, user
 from tests.logs import deliver_as_mapped
 
 from salience.sources.mapping import load_mapping
-from salience.tables import ops, silver
+from salience.tables import bronze, ops, silver
 
 pytestmark = pytest.mark.integration
 
@@ -186,3 +186,16 @@ def test_a_delivery_of_people_that_is_not_taken_says_that_refusals_in_it_have_no
     ((delivery,), _) = feed.clean(DAYS[0], datasets=("users",), thresholds=thresholds)
     assert delivery.state == state
     assert delivery.problem.endswith("; until it is taken, refusals of consent in it have no effect")
+
+
+def test_people_whom_a_dead_run_left_in_bronze_are_settled_though_the_next_delivery_is_held(feed):
+    feed.deliver(DAYS[0], user("u-ann", analysed=False), dataset="users")
+    feed.deliver(DAYS[0], event("e1", "02T10:00:00"))
+    with pytest.raises(CrashError):
+        feed.clean(DAYS[0], into=feed.hooked(behind=(bronze.USERS, crash)), datasets=("users",))
+    feed.deliver(DAYS[1], user(None), user("bob"), dataset="users")
+    thresholds = feed.settings.thresholds.model_copy(update={"min_rows": 1})
+    ((held,), _) = feed.clean(DAYS[1], datasets=("users",), thresholds=thresholds)
+    assert held.state == "held"
+    feed.clean(DAYS[0], datasets=("interactions",))
+    assert feed.excluded() == {("e1", "consent")} and feed.accepted() == set()

@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
 from itertools import permutations
+from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import pytest
 from tests.conftest import CONF
@@ -240,6 +242,45 @@ def test_days_that_no_newly_known_consent_bears_on_are_not_read_again(feed):
     feed.clean(DAYS[0], DAYS[1])
     rows = feed.warehouse.read(silver.EXCLUDED_EVENTS).where(f"event_date > '{old}'").select("event_id", "reason")
     assert {tuple(row) for row in rows.collect()} == {("e1", "consent"), ("e2", "consent")}
+
+
+@pytest.mark.parametrize("state", ["vacuumed", "noted by no commit"])
+def test_consent_is_looked_for_everywhere_where_it_cannot_be_told_what_was_known(feed, state):
+    """The commits of an earlier schema did not note what was known of people."""
+    feed.deliver(DAYS[0], user("bob"), user("cat", analysed=False), dataset="users")
+    feed.deliver(DAYS[1], event("e1", "03T10:00:00", uid="bob"), event("x", "never"))
+    feed.clean(*DAYS[:2])
+    feed.deliver(DAYS[1], user("bob", analysed=False), dataset="users")
+    feed.clean(DAYS[1], datasets=("users",))
+    if state == "vacuumed":
+        (gone,) = {*parts(feed, silver.USERS)} - {*current(feed, silver.USERS)}
+        gone.unlink()
+    else:
+        for file in feed.root.glob("silver/*/_delta_log/*.json"):
+            file.write_text("".join(map(without_versions, file.read_text(encoding="utf-8").splitlines())), "utf-8")
+            (file.parent / f".{file.name}.crc").unlink(missing_ok=True)
+    feed.clean("2026-12-01")
+    assert feed.excluded() == {("e1", "consent")}
+    version = feed.warehouse.version(silver.INTERACTIONS)
+    feed.clean("2026-12-01")
+    assert feed.warehouse.version(silver.INTERACTIONS) == version
+
+
+def parts(feed: Platform, table) -> list[Path]:
+    return sorted((feed.root / table.layer / table.name).rglob("*.parquet"))
+
+
+def current(feed: Platform, table) -> list[Path]:
+    return [Path(unquote(urlparse(file).path)) for file in feed.warehouse.read(table).inputFiles()]
+
+
+def without_versions(line: str) -> str:
+    entry = json.loads(line)
+    if "userMetadata" in entry.get("commitInfo", {}):
+        note = json.loads(entry["commitInfo"]["userMetadata"])
+        old = {key: value for key, value in note.items() if not key.startswith(("silver.i", "silver.u", "bronze."))}
+        entry["commitInfo"]["userMetadata"] = json.dumps(old)
+    return json.dumps(entry) + "\n"
 
 
 def commits_of_another_platform(feed: Platform, table, count: int) -> None:

@@ -1,6 +1,7 @@
 """Runs that clean at the same time end in the same tables as one after the other, and no older reading wins."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -303,6 +304,123 @@ def test_verdicts_put_over_newer_ones_by_a_run_that_then_fails_are_settled_again
     )
     assert feed.excluded() == {("e0", "duplicate")}
     assert feed.rows() == feed.rebuilt(*DAYS[:3], datasets=EVENTS_ONLY)
+
+
+def test_of_three_runs_an_older_reading_below_the_newest_is_settled_again_though_its_run_died(feed):
+    feed.deliver(DAYS[0], event("old", "02T10:00:00"))
+    feed.deliver(DAYS[1], event("late", "02T11:00:00"))
+    feed.deliver(DAYS[3], event("other", "05T11:00:00"))
+    third = Paused(feed, DAYS[3])
+
+    def meanwhile() -> None:
+        feed.clean(DAYS[1], logs="same-logs", datasets=EVENTS_ONLY)
+        third.start()
+
+    hooked = feed.hooked(ahead=(silver.INTERACTIONS, meanwhile), behind=(silver.INTERACTIONS, crash))
+    with pytest.raises(CrashError):
+        feed.clean(DAYS[0], into=hooked, datasets=EVENTS_ONLY)
+    third.finish()
+    feed.clean("2026-12-01", datasets=EVENTS_ONLY)
+    assert feed.accepted() == {("old", DAYS[0]), ("late", DAYS[1]), ("other", DAYS[3])}
+
+
+def test_a_consent_that_is_corrected_twice_while_runs_overlap_counts_as_it_was_told_last(feed):
+    feed.deliver(DAYS[0], user("bob", analysed=False), dataset="users")
+    feed.deliver(DAYS[1], event("e1", "03T10:00:00", uid="bob"))
+    feed.deliver(DAYS[2], event("e2", "04T10:00:00"))
+    feed.deliver(DAYS[3], event("e3", "05T10:00:00"))
+    feed.clean(*DAYS[:2])
+    assert feed.excluded() == {("e1", "consent")}
+    third = Paused(feed, DAYS[3])
+
+    def meanwhile() -> None:
+        feed.deliver(DAYS[0], user("bob"), dataset="users")
+        feed.clean(DAYS[0], datasets=("users",), logs="same-logs")
+        third.start()
+
+    feed.clean(DAYS[2], into=feed.hooked(ahead=(silver.INTERACTIONS, meanwhile)), datasets=EVENTS_ONLY)
+    third.finish()
+    assert feed.excluded() == set()
+    feed.deliver(DAYS[0], user("bob", analysed=False), dataset="users")
+    feed.clean(DAYS[0])
+    assert feed.excluded() == {("e1", "consent")}
+
+
+class Paused:
+    """A run of one day that waits ahead of writing the accepted events, until it is told to go on."""
+
+    def __init__(self, feed: Platform, day: str) -> None:
+        self.feed, self.day, self.reached, self.go = feed, day, Event(), Event()
+
+    def start(self) -> None:
+        into = self.feed.hooked(ahead=(silver.INTERACTIONS, self._wait))
+        self.finished = in_a_thread(
+            lambda: self.feed.clean(self.day, into=into, logs="same-logs", datasets=EVENTS_ONLY)
+        )
+        assert self.reached.wait(200)
+
+    def finish(self) -> None:
+        self.go.set()
+        self.finished()
+
+    def _wait(self) -> None:
+        self.reached.set()
+        assert self.go.wait(200)
+
+
+def test_a_delivery_that_keeps_changing_is_refused_and_the_others_of_the_run_are_taken(feed):
+    for n, day in enumerate(DAYS[:3]):
+        feed.deliver(day, event(f"e{n}", f"0{n + 2}T10:00:00"))
+    file, told = feed.logs / "feed" / "interactions" / f"dt={DAYS[2]}" / "part-0.parquet", []
+
+    def touch(what: str) -> None:
+        if what.startswith("settling"):
+            told.append(what)
+            os.utime(file, (1_700_000_000 + len(told),) * 2)
+
+    outcomes, _ = feed.clean(*DAYS[:3], datasets=EVENTS_ONLY, say=touch, attempts=3)
+    assert [delivery.state for delivery in outcomes] == ["taken", "taken", "refused"]
+    assert outcomes[2].problem.startswith("its files kept changing while they were read; clean it again")
+    assert feed.accepted() == {("e0", DAYS[0]), ("e1", DAYS[1])}
+
+
+def test_a_delivery_whose_folder_vanishes_while_it_is_read_is_refused(feed):
+    feed.deliver(DAYS[0], event("e1", "02T10:00:00"))
+
+    def take_away(what: str) -> None:
+        if what.startswith("settling"):
+            shutil.rmtree(feed.logs / "feed" / "interactions" / f"dt={DAYS[0]}", ignore_errors=True)
+
+    ((gone,), counts) = feed.clean(DAYS[0], datasets=EVENTS_ONLY, say=take_away)
+    assert (gone.state, counts) == ("refused", {})
+    assert gone.problem == "its folder was taken away while it was read; deliver it again"
+
+
+def test_a_delivery_that_is_spoilt_once_it_was_taken_is_told_as_both(feed):
+    feed.deliver(DAYS[0], event("e1", "02T10:00:00"))
+    file = feed.logs / "feed" / "interactions" / f"dt={DAYS[0]}" / "part-0.parquet"
+    into = feed.hooked(behind=(silver.INTERACTIONS, lambda: file.write_bytes(b"no Parquet any more")))
+    ((spoilt,), counts) = feed.clean(DAYS[0], into=into, datasets=EVENTS_ONLY)
+    assert (spoilt.state, counts[spoilt.day]["accepted"]) == ("taken", 1)
+    before = "1 rows were taken before it was delivered again"
+    assert spoilt.problem == f"{before}, and now part-0.parquet is not a Parquet file; deliver it again"
+    assert feed.accepted() == {("e1", DAYS[0])}
+
+
+def test_what_was_odd_by_a_reading_that_another_run_made_old_is_not_told(feed):
+    feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e9", "02T12:00:00"))
+    feed.deliver(DAYS[1], event("e1", "02T11:00:00"), event("e2", "03T10:00:00"))
+    feed.clean(DAYS[0], datasets=EVENTS_ONLY)
+
+    def overtake() -> None:
+        feed.deliver(DAYS[0], event("e9", "02T12:00:00"))
+        feed.clean(DAYS[0], logs="same-logs", datasets=EVENTS_ONLY)
+
+    into = feed.hooked(ahead=(silver.INTERACTIONS, overtake))
+    ((delivery,), counts) = feed.clean(DAYS[1], into=into, datasets=EVENTS_ONLY)
+    assert counts[delivery.day]["reused"] == 0
+    audits = feed.warehouse.read(ops.AUDITS).where("run_id = 'hooked'")
+    assert {row["rule"].split(":")[0] for row in audits.select("rule").collect()} == {"rows lost or made"}
 
 
 def started(feed: Platform, *days: str) -> subprocess.Popen[str]:

@@ -113,10 +113,14 @@ def test_a_delivery_without_markers_is_complete_once_none_of_its_files_was_writt
     for file in day.rglob("*.parquet"):
         file.unlink()
     assert states(look(mapping)) == ["incomplete"]
+    # Whoever has taken the files away may be about to write them anew, however long ago: a file without rows says more.
     for folder in (day, *day.iterdir()):
-        os.utime(folder, (time() - 31 * 60,) * 2)
+        os.utime(folder, (time() - 86_400,) * 2)
+    assert states(look(mapping)) == ["incomplete"]
+    pq.write_table(ROW.slice(0, 0), day / "part-0.parquet")
+    os.utime(day / "part-0.parquet", (time() - 31 * 60,) * 2)
     (emptied,) = look(mapping)
-    assert (emptied.state, emptied.rows, emptied.files) == ("taken", 0, ())
+    assert (emptied.state, emptied.rows) == ("taken", 0)
 
 
 def test_on_a_day_that_clocks_go_forward_23_hours_complete_a_delivery(spark, logs):
@@ -127,6 +131,12 @@ def test_on_a_day_that_clocks_go_forward_23_hours_complete_a_delivery(spark, log
     shutil.copytree(ordinary, ordinary.with_name("ds=20260329"))
     found = find_deliveries(spark, str(logs), mapping, "interactions", [date(2026, 3, 29), FIRST])
     assert [(delivery.state, len(delivery.files)) for delivery in found] == [("taken", 23), ("incomplete", 23)]
+    skipped = ordinary.with_name("ds=20260329") / "hour=02"
+    shutil.copytree(ordinary / "hour=01", skipped)
+    (skipped / "_SUCCESS").unlink()
+    (extra,) = find_deliveries(spark, str(logs), mapping, "interactions", [date(2026, 3, 29)])
+    assert (extra.state, len(extra.files)) == ("incomplete", 24)  # folders may be of other hours than the mapping says
+    shutil.rmtree(skipped)
     in_utc = find_deliveries(spark, str(logs), mapped(**HOURLY), "interactions", [date(2026, 3, 29)])
     assert states(in_utc) == ["incomplete"]
     with pytest.raises(InputError, match="none of its folders holds _SUCCESS, nor does every hour of a day"):

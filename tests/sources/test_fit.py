@@ -99,6 +99,22 @@ def emit(**more):
             mapped(event_time={"from": "unix_timestamp(to_timestamp(act))", "unit": "seconds"}),
             "event_time.from: 'unix_timestamp(to_timestamp(act))' reads text as a time by itself",
         ),
+        (
+            mapped({"position": "hour(from_unixtime(slot, 'HH:mm'))"}),
+            "columns.position: \"hour(from_unixtime(slot, 'HH",
+        ),
+        (mapped({"device": "ctx:os"}), "columns.device: 'ctx:os': Spark cannot resolve it on these columns"),
+        *(
+            (
+                mapped(event_time={"from": "at", "unit": unit}, raw=INTERACTIONS["raw"] | {"at": "timestamp"}),
+                f"event_time.unit: 'at' is a timestamp, no number of {unit}; its unit is iso8601",
+            )
+            for unit in ("milliseconds", "microseconds", "nanoseconds")
+        ),
+        *(
+            (mapped(defaults={"device": default}), f"defaults.device: {default!r}: YAML takes it for no word; put ")
+            for default in (False, 7, 1.5)
+        ),
         *(
             (mapped(raw=INTERACTIONS["raw"] | {"slot": type_}), f"raw.slot: no log is read as {type_!r}")
             for type_ in ("varchar(5)", "char(5)", "array<struct<a: void>>", "map<string,geometry(4326)>")
@@ -138,6 +154,8 @@ def test_times_that_are_read_with_a_format_or_are_none_pass(spark):
         "hour(to_utc_timestamp(try_to_timestamp(ts, 'dd.MM.yyyy'), 'Asia/Shanghai'))",
         "hour(at)",
         "hour(to_timestamp(at))",
+        "hour(from_unixtime(slot))",
+        "date_format(from_unixtime(slot), 'yyyy')",
         "unix_timestamp(ts, 'yyyyMMdd')",
         "CASE WHEN at > '2026-01-01' THEN 1 END",
         "CASE WHEN at > TIMESTAMP '2026-01-01 10:00:00' THEN 1 END",

@@ -41,11 +41,12 @@ class Source:
 
 
 class _ChangedError(Exception):
-    """Deliveries were delivered again while they were read."""
+    """Deliveries were delivered again while they were read, and nothing was written."""
 
-    def __init__(self, deliveries: Sequence[Delivery]) -> None:
+    def __init__(self, deliveries: Sequence[Delivery], changed: Sequence[date]) -> None:
         super().__init__()
         self.deliveries = list(deliveries)
+        self.changed = set(changed)
 
 
 def clean_dataset(
@@ -77,27 +78,43 @@ def clean_dataset(
     outcomes: dict[date, Delivery] = {}
     counts: dict[date, Mapping[str, int]] = {}
     audits: list[Audit] = []
-    left = list(days)
+    left, restless = list(days), set[date]()
     try:
-        for _ in range(settings.attempts):
-            is_written = True
+        for attempt in range(1, settings.attempts + 1):
+            written: ByDay = {}
+            changed: set[date] | None = None
             try:
-                found, more = _clean_once(warehouse, source, dataset, left, settings, say, note, audits)
-            except _ChangedError as changed:
-                is_written, found, more = False, changed.deliveries, {}
-            # Of what was written before and has changed since, what was written counts.
-            outcomes |= {d.day: d for d in found if is_written or d.state != "taken" or d.day not in counts}
-            counts |= more
+                found, written = _clean_once(warehouse, source, dataset, left, settings, say, note, audits)
+            except _ChangedError as error:
+                found, changed = error.deliveries, error.changed
+            outcomes |= {d.day: _as_told(d, outcomes.get(d.day), counts.get(d.day), changed is None) for d in found}
+            counts |= written
             # Whoever delivered again meanwhile, and cleaned it, must not lose to what was read here before.
             taken = [delivery for delivery in found if delivery.state == "taken"]
-            left = [d.day for d in taken if not is_written or not is_as_found(warehouse.spark, source.mapping, d)]
+            left = [d.day for d in taken if changed is not None or not is_as_found(warehouse.spark, source.mapping, d)]
+            if changed and attempt == settings.attempts - 1:
+                # The others are not to wait for those for ever.
+                restless |= changed
+                left = [day for day in left if day not in changed]
             if not left:
                 break
     finally:
         # Judged again, a delivery is audited again: the last audit counts.
         record(warehouse, list({(audit.table, audit.rule, audit.place): audit for audit in audits}.values()))
-    outcomes |= {day: _restless(outcomes[day], counts.get(day)) for day in left}
+    outcomes |= {day: _restless(outcomes[day], counts.get(day)) for day in {*left, *restless}}
+    gone = "its folder was taken away while it was read; deliver it again"
+    outcomes |= {d.day: d.refused(gone) for d in outcomes.values() if d.state == "taken" and d.day not in counts}
     return [_with_consent_told(outcomes[day]) for day in days if day in outcomes], counts
+
+
+def _as_told(now: Delivery, before: Delivery | None, counts: Mapping[str, int] | None, is_written: bool) -> Delivery:
+    """Return what became of a delivery that was looked at again: what this run took of it before stays told."""
+    if before is None or counts is None or (is_written and now.state == "taken"):
+        return now
+    if now.state == "taken":
+        return before
+    what = now.problem or "it is not complete"
+    return before.taken_though(f"{counts['rows']} rows were taken before it was delivered again, and now {what}")
 
 
 def _restless(delivery: Delivery, counts: Mapping[str, int] | None) -> Delivery:
@@ -129,6 +146,7 @@ def _clean_once(
     mapping, platform = source.mapping, source.mapping.platform
     say(f"taking {platform}/{dataset} into bronze")
     found = find_deliveries(warehouse.spark, source.logs, mapping, dataset, days)
+    _forget(audits, found)
     if dataset != "interactions" and not any(delivery.state == "taken" for delivery in found):
         if dataset in DIMENSIONS and not _is_settled(warehouse, platform, dataset):
             _settle_dimension(warehouse, source.key, dataset, note)
@@ -158,7 +176,7 @@ def _take_dimension(
     require_passed(balance)
     if stage.days:
         note(*_into_bronze(warehouse, source, dataset, stage))
-    if stage.days and dataset in DIMENSIONS:
+    if dataset in DIMENSIONS and (stage.days or not _is_settled(warehouse, source.mapping.platform, dataset)):
         say(f"settling {source.mapping.platform}/{dataset} in silver")
         _settle_dimension(warehouse, source.key, dataset, note)
     return list(stage.outcomes), counts
@@ -213,10 +231,14 @@ def _take_events(
             verdicts = event_days.count(judged, stage.days)
             counts = {day: {**stage.counts[day], **verdicts[day]} for day in stage.days}
             shares = {d.day: _shares(d, counts[d.day], DAY_RULES, settings) for d in stage.deliveries}
-            kept = stage.left_with(_hold(stage.outcomes, shares, audits))
+            tried: list[Audit] = []
+            kept = stage.left_with(_hold(stage.outcomes, shares, tried))
             if kept.days != stage.days:
+                _forget(tried, kept.deliveries)  # they are judged again, without those that are held
+                audits += tried
                 stage = kept
                 continue
+            audits += tried
             audits += (balance := _audit_events(stage.deliveries, counts))
             require_passed(balance)
             say(f"settling {platform}/interactions in silver")
@@ -232,6 +254,7 @@ def _take_events(
             # Of a delivery that another run took anew, the verdicts are on rows that are not ours.
             anew = event_days.taken_since(own or judged.versions[str(bronze.EVENTS)])
             counts |= {day: {**stage.counts[day], **verdicts[day]} for day in stage.days if day not in anew}
+            _forget(audits, stage.deliveries, silver.INTERACTIONS)
             audits += (balance := _audit_events(stage.deliveries, counts))
             require_passed(balance)
         return list(stage.outcomes), counts
@@ -249,13 +272,20 @@ def _into_bronze(warehouse: Warehouse, source: Source, dataset: Dataset, stage: 
     about = {"platform": platform, "delivery_days": [day.isoformat() for day in stage.days]}
     for pause in _PATIENCE_S:
         # Another run may have taken what they are now, and ours may die before it looks again.
-        if not all(is_as_found(warehouse.spark, source.mapping, delivery) for delivery in stage.deliveries):
-            raise _ChangedError(stage.outcomes)
+        changed = [d.day for d in stage.deliveries if not is_as_found(warehouse.spark, source.mapping, d)]
+        if changed:
+            raise _ChangedError(stage.outcomes, changed)
         try:
             return table, warehouse.replace(table, stage.rows, where, about)
         except CONFLICTS:
             sleep(pause)
     raise ConflictError(f"{platform}/{dataset}: other runs kept writing these deliveries; clean the same days again")
+
+
+def _forget(audits: list[Audit], deliveries: Sequence[Delivery], table: Table | None = None) -> None:
+    """Take the audits of deliveries out of the list, since they are made anew; those on one table, if it is given."""
+    places = {str(delivery) for delivery in deliveries}
+    audits[:] = [a for a in audits if a.place not in places or (table is not None and a.table != str(table))]
 
 
 def _hold(

@@ -82,7 +82,7 @@ class EventDays:
         versions = {str(table): self._newest(table) for table in _READ}
         recent = self._recent_readings()
         torn_deliveries, torn_days = self._torn(recent)
-        settled = sorted({*deliveries, *self._unsettled(), *torn_deliveries})
+        settled = sorted({*deliveries, *self._unsettled(recent), *torn_deliveries})
         rows = self._bronze(versions[str(bronze.EVENTS)], deliveries, staged)
         delivered = rows.where(is_in("delivery_date", settled))
         passing = rows.where(F.size("violations") == 0)
@@ -190,11 +190,14 @@ class EventDays:
     def _newest(self, table: Table) -> int:
         return self.warehouse.version(table) if self.warehouse.exists(table) else -1
 
-    def _unsettled(self) -> set[date]:
-        """Return the days of deliveries that bronze holds newer than the newest reading that was settled."""
-        # The last commit's reading, not the newest one: a run that died may have put an older reading over it.
-        settled: int = next((note.get("bronze", -1) for _, note in self._commits(silver.INTERACTIONS)), -1)
-        return self.taken_since(settled)
+    def _unsettled(self, recent: Sequence[tuple[int, dict[str, Any]]]) -> set[date]:
+        """Return the days of deliveries that bronze holds newer than the oldest of the newest readings.
+
+        Not than the newest: a run that died may have put an older reading over it, and a third one its own over that.
+        """
+        # Of a warehouse whose older readings noted no versions, the last one.
+        noted = [note for _, note in recent if str(silver.INTERACTIONS) in note] or [note for _, note in recent[:1]]
+        return self.taken_since(min((note.get("bronze", -1) for note in noted), default=-1))
 
     def taken_since(self, version: int) -> set[date]:
         """Return the days of deliveries that were taken after a version of bronze."""
@@ -243,7 +246,9 @@ class EventDays:
             people: version of silver.users that counts now.
             withdrawn: who refuses by it.
         """
-        known = min((note.get(str(silver.USERS), _UNKNOWN) for _, note in recent), default=_UNKNOWN)
+        versions = {note.get(str(silver.USERS), _UNKNOWN) for _, note in recent}
+        # Between two of them a person may have refused, and one of the readings known it.
+        known = versions.pop() if len(versions) == 1 else _UNKNOWN
         if known == people:
             return lambda rows, _: rows.limit(0)
         if known == _UNKNOWN:

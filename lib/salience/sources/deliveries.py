@@ -117,10 +117,8 @@ def _list(spark: SparkSession, mapping: SourceMapping, dataset: Dataset, day: da
         for entry in entries
         if not entry.name.startswith(("_", "."))
     ]
-    is_complete = _is_settled(spark, path, by_folder, mapping.complete.settled_minutes)
-    if mapping.complete.marker is not None:
-        is_complete = _is_marked(mapping.complete.marker, by_folder, mapping.hours_of(day))
-    delivery = Delivery(mapping.platform, dataset, day, path, tuple(data), is_complete)
+    hours_due = mapping.hours_of(day) | set(hours)
+    delivery = Delivery(mapping.platform, dataset, day, path, tuple(data), _is_complete(mapping, by_folder, hours_due))
     strange = [name for name in folders if name not in hours]
     strange += [f"{hour}/{name}" for hour in hours for name in _visible_folders(spark, f"{path}/{hour}")]
     if not strange:
@@ -133,22 +131,17 @@ def _visible_folders(spark: SparkSession, path: str) -> list[str]:
     return [name for name in files.list_folders(spark, path) if not name.startswith(("_", "."))]
 
 
-def _is_marked(marker: str, by_folder: Mapping[str, Sequence[FileEntry]], hours: Set[str]) -> bool:
-    """Return whether the marker is there: for the day, or for each of its hours."""
+def _is_complete(mapping: SourceMapping, by_folder: Mapping[str, Sequence[FileEntry]], hours_due: Set[str]) -> bool:
+    """Return whether the signal is there: for the day, or for each of the hours that are due.
+
+    Without a marker, folders without files say nothing: somebody may be about to write them anew.
+    """
+    marker, minutes = mapping.complete.marker, mapping.complete.settled_minutes
+    if minutes is not None:
+        written = [entry.modified_ms for entries in by_folder.values() for entry in entries]
+        return bool(written) and max(written) <= (time() - 60 * minutes) * 1000
     marked = {folder.rstrip("/") for folder, entries in by_folder.items() if any(e.name == marker for e in entries)}
-    return "" in marked or (bool(hours) and hours <= marked)
-
-
-def _is_settled(
-    spark: SparkSession, path: str, by_folder: Mapping[str, Sequence[FileEntry]], minutes: float | None
-) -> bool:
-    """Return whether nothing was written for so long; of folders without files, whether none was taken away either."""
-    if minutes is None:
-        return False
-    written = [entry.modified_ms for entries in by_folder.values() for entry in entries]
-    if not written:
-        written = [files.modified_ms(spark, f"{path}/{folder}") for folder in by_folder]
-    return max(written) <= (time() - 60 * minutes) * 1000
+    return "" in marked or (bool(hours_due) and hours_due <= marked)
 
 
 def _footer(spark: SparkSession, entry: FileEntry) -> tuple[str, int] | str:

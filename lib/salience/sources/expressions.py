@@ -6,6 +6,7 @@ is refused, so what a later Spark adds is unfit until it is listed here.
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
@@ -131,6 +132,8 @@ def _guesses_day(node: Any) -> bool:
     child, *format_ = _items(node.children())
     if format_ or not re.search("string|variant", child.dataType().simpleString()):
         return False
+    if _class(child) == "FromUnixTime":
+        return not next(islice(_items(child.children()), 1, None)).toString().startswith("yyyy-MM-dd")
     return not (_class(child) == "Literal" and re.match(r"\s*\d{4}", child.toString()))
 
 

@@ -58,12 +58,6 @@ def list_files(spark: SparkSession, path: str) -> list[FileEntry]:
     return sorted(found, key=lambda entry: entry.name)
 
 
-def modified_ms(spark: SparkSession, path: str) -> int:
-    """Return when a file was written, or the entries of a folder changed, in milliseconds since 1970."""
-    file_system, hadoop_path = open_folder(spark, path)
-    return int(file_system.getFileStatus(hadoop_path).getModificationTime())
-
-
 def is_parquet(spark: SparkSession, entry: FileEntry) -> bool:
     """Return whether a file begins and ends as every Parquet file does."""
     if entry.size < 12:

@@ -47,6 +47,9 @@ def require_fitting(spark: SparkSession, mapping: SourceMapping) -> None:
             raise SettingsError(f"{where}.event_time.{problem}")
         types = {column.name: column.type for column in BRONZE_TABLES[dataset].columns}
         for name, default in part.defaults.items():
+            if types[name] == "string" and not isinstance(default, str):
+                told = "YAML takes it for no word; put what is written there in quotes"
+                raise SettingsError(f"{where}.defaults.{name}: {default!r}: {told}")
             guessed = types[name] in ("timestamp", "date") and not re.match(r"\s*\d{4}", str(default))
             if guessed or spark.range(1).select(F.lit(default).try_cast(types[name])).head() == (None,):
                 raise SettingsError(f"{where}.defaults.{name}: {default!r} is no {types[name]}")
@@ -133,6 +136,10 @@ def _has(type_: T.DataType, kinds: tuple[type[T.DataType], ...]) -> bool:
     return isinstance(type_, kinds)
 
 
+_PARTS_OF_SECONDS = ("milliseconds", "microseconds", "nanoseconds")
+"""Units in which a timestamp that Spark makes a number of, in seconds, would be misread."""
+
+
 def _reads_as(declared: T.DataType, found: T.DataType) -> bool:
     """Return whether Spark reads the found type as the declared one: the same, but for fields more or fewer."""
     if isinstance(declared, T.StructType) and isinstance(found, T.StructType):
@@ -180,8 +187,10 @@ def _unfit_expression(empty: DataFrame, text: str, wanted: str, is_condition: bo
                 f"{text!r} reads text as a time by itself, and 10:00 as of the day of the run; give the text as it is, "
                 "or use try_to_timestamp with its format"
             )
-    except (AnalysisException, ParseException) as error:
-        return f"{text!r}: {str(error).splitlines()[0]}"
+    except (AnalysisException, ParseException, Py4JJavaError) as error:
+        # Spark lacks some of its messages, like that of a path into something else than a variant.
+        is_told = not isinstance(error, Py4JJavaError)
+        return f"{text!r}: {str(error).splitlines()[0] if is_told else 'Spark cannot resolve it on these columns'}"
     return None
 
 
@@ -199,6 +208,8 @@ def _unfit_time(empty: DataFrame, time: TimeMapping) -> str | None:
             "hours HH, minutes mm, seconds ss, and names of days are not read"
         )
     source = empty.select(F.expr(time.source)).schema[0].dataType
+    if isinstance(source, T.TimestampType) and time.unit in _PARTS_OF_SECONDS:
+        return f"unit: {time.source!r} is a timestamp, no number of {time.unit}; its unit is iso8601"
     used = {name.casefold() for name in columns_used(empty.sparkSession, time.source)}
     of_text = any("string" in field.dataType.simpleString() for field in empty.schema if field.name.casefold() in used)
     if isinstance(source, T.TimestampType) and of_text and not re.fullmatch(r"[\w.`]+", time.source):

@@ -73,7 +73,7 @@ DELIVERIES = _ledger(
             "excluded", "bigint", "those that break day rules; of other datasets, those beside another of the same key"
         ),
         Column("accepted", "bigint", "the rest: emitted - rejected - excluded, counted by itself"),
-        Column("problem", "string", "why it was not taken"),
+        Column("problem", "string", "why it was not taken, or what is wrong though it was"),
         required("seen_at", "timestamp", "UTC"),
     ),
     ("run_id", "platform", "dataset", "delivery_date"),
