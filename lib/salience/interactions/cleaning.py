@@ -2,26 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
-from math import inf
+from datetime import date
 from time import sleep
 
-from pyspark.sql import functions as F
-
 from salience.errors import ConflictError
+from salience.interactions.audits import audit_counts, audit_events, forget, hold, share_audits, volume_audits
 from salience.interactions.dimensions import DIMENSIONS, rebuilt, tallied
 from salience.interactions.pseudonyms import PseudonymKey
-from salience.interactions.rules import DAY_RULES, ROW_RULES, Rule
+from salience.interactions.rules import DAY_RULES, ROW_RULES
 from salience.interactions.settling import EventDays, Where
 from salience.interactions.staging import ByDay, Staged, staged
-from salience.interactions.thresholds import audit_shares, audit_volume
 from salience.settings import CleanSettings
 from salience.sources.deliveries import Delivery, find_deliveries, is_as_found
 from salience.sources.mapping import BRONZE_TABLES, Dataset, SourceMapping
-from salience.tables import bronze, ops, silver
+from salience.tables import bronze, silver
 from salience.tables.audits import Audit, record, require_passed
 from salience.tables.contract import Table
-from salience.tables.warehouse import CONFLICTS, Commit, Warehouse, is_in
+from salience.tables.warehouse import CONFLICTS, Commit, Warehouse
 
 Note = Callable[[Table, Commit], None]
 Say = Callable[[str], None]
@@ -146,15 +143,15 @@ def _clean_once(
     mapping, platform = source.mapping, source.mapping.platform
     say(f"taking {platform}/{dataset} into bronze")
     found = find_deliveries(warehouse.spark, source.logs, mapping, dataset, days)
-    _forget(audits, found)
+    forget(audits, found)
     if dataset != "interactions" and not any(delivery.state == "taken" for delivery in found):
         if dataset in DIMENSIONS and not _is_settled(warehouse, platform, dataset):
             _settle_dimension(warehouse, source.key, dataset, note)
         return found, {}
-    found = _hold(found, _volumes(warehouse, found, settings), audits)
+    found = hold(found, volume_audits(warehouse, found, settings), audits)
     with staged(warehouse.spark, mapping, dataset, source.key, found, settings) as whole:
-        shares = {d.day: _shares(d, whole.counts[d.day], ROW_RULES[dataset], settings) for d in whole.deliveries}
-        stage = whole.left_with(_hold(whole.outcomes, shares, audits))
+        shares = {d.day: share_audits(d, whole.counts[d.day], ROW_RULES[dataset], settings) for d in whole.deliveries}
+        stage = whole.left_with(hold(whole.outcomes, shares, audits))
         if dataset == "interactions":
             return _take_events(warehouse, source, stage, settings, say, note, audits)
         return _take_dimension(warehouse, source, dataset, stage, say, note, audits)
@@ -172,7 +169,7 @@ def _take_dimension(
     tallies = tallied(stage.rows, dataset, stage.days)
     counts = {day: {**stage.counts[day], **tallies[day]} for day in stage.days}
     rule = "rows that contradict another of the same key in their delivery"
-    audits += (balance := _audit_counts(BRONZE_TABLES[dataset], stage.deliveries, counts, "contradicting", rule))
+    audits += (balance := audit_counts(BRONZE_TABLES[dataset], stage.deliveries, counts, "contradicting", rule))
     require_passed(balance)
     if stage.days:
         note(*_into_bronze(warehouse, source, dataset, stage))
@@ -230,16 +227,16 @@ def _take_events(
         with event_days.judge(stage.days, stage.rows) as judged:
             verdicts = event_days.count(judged, stage.days)
             counts = {day: {**stage.counts[day], **verdicts[day]} for day in stage.days}
-            shares = {d.day: _shares(d, counts[d.day], DAY_RULES, settings) for d in stage.deliveries}
+            shares = {d.day: share_audits(d, counts[d.day], DAY_RULES, settings) for d in stage.deliveries}
             tried: list[Audit] = []
-            kept = stage.left_with(_hold(stage.outcomes, shares, tried))
+            kept = stage.left_with(hold(stage.outcomes, shares, tried))
             if kept.days != stage.days:
-                _forget(tried, kept.deliveries)  # they are judged again, without those that are held
+                forget(tried, kept.deliveries)  # they are judged again, without those that are held
                 audits += tried
                 stage = kept
                 continue
             audits += tried
-            audits += (balance := _audit_events(stage.deliveries, counts))
+            audits += (balance := audit_events(stage.deliveries, counts))
             require_passed(balance)
             say(f"settling {platform}/interactions in silver")
             own = None
@@ -252,10 +249,10 @@ def _take_events(
         if not is_newest:
             verdicts = event_days.settle(judged.deliveries, judged.event_days, stage.days)
             # Of a delivery that another run took anew, the verdicts are on rows that are not ours.
-            anew = event_days.taken_since(own or judged.versions[str(bronze.EVENTS)])
+            anew = event_days.readings.taken_since(own or judged.versions[str(bronze.EVENTS)])
             counts |= {day: {**stage.counts[day], **verdicts[day]} for day in stage.days if day not in anew}
-            _forget(audits, stage.deliveries, silver.INTERACTIONS)
-            audits += (balance := _audit_events(stage.deliveries, counts))
+            forget(audits, stage.deliveries, silver.INTERACTIONS)
+            audits += (balance := audit_events(stage.deliveries, counts))
             require_passed(balance)
         return list(stage.outcomes), counts
 
@@ -280,75 +277,3 @@ def _into_bronze(warehouse: Warehouse, source: Source, dataset: Dataset, stage: 
         except CONFLICTS:
             sleep(pause)
     raise ConflictError(f"{platform}/{dataset}: other runs kept writing these deliveries; clean the same days again")
-
-
-def _forget(audits: list[Audit], deliveries: Sequence[Delivery], table: Table | None = None) -> None:
-    """Take the audits of deliveries out of the list, since they are made anew; those on one table, if it is given."""
-    places = {str(delivery) for delivery in deliveries}
-    audits[:] = [a for a in audits if a.place not in places or (table is not None and a.table != str(table))]
-
-
-def _hold(
-    deliveries: Sequence[Delivery], by_day: Mapping[date, Sequence[Audit]], audits: list[Audit]
-) -> list[Delivery]:
-    """Return the deliveries, held where they failed an audit of their day; add these to `audits`."""
-    audits += [audit for of_day in by_day.values() for audit in of_day]
-    failed = {day: "; ".join(a.short() for a in of_day if not a.passed) for day, of_day in by_day.items()}
-    return [d.held(failed[d.day]) if failed.get(d.day) else d for d in deliveries]
-
-
-def _shares(
-    delivery: Delivery, counts: Mapping[str, int], rules: Sequence[Rule], settings: CleanSettings
-) -> list[Audit]:
-    table = str(BRONZE_TABLES[delivery.dataset])
-    by_reason = {rule.name: counts[rule.name] for rule in rules}
-    return audit_shares(table, str(delivery), counts["emitted"], by_reason, settings.thresholds)
-
-
-def _volumes(warehouse: Warehouse, deliveries: Sequence[Delivery], settings: CleanSettings) -> dict[date, list[Audit]]:
-    """Return the audits on the volume of deliveries, and on columns that their mapping does not know."""
-    good = [delivery for delivery in deliveries if delivery.state == "taken"]
-    if not good:
-        return {}
-    weeks = settings.thresholds.volume.weeks
-    past = _past_rows(warehouse, good, weeks) | {delivery.day: delivery.rows or 0 for delivery in good}
-    audits = {}
-    for delivery in good:
-        table, place = str(BRONZE_TABLES[delivery.dataset]), str(delivery)
-        same_weekday = (delivery.day - timedelta(weeks=n) for n in range(1, weeks + 1))
-        known = [past[day] for day in same_weekday if day in past]
-        audits[delivery.day] = audit_volume(table, place, delivery.rows or 0, known, settings.thresholds)
-        if delivery.added:
-            rule = f"columns that the mapping does not know: {', '.join(delivery.added)}"
-            audits[delivery.day].append(Audit(table, rule, place, len(delivery.added), inf))
-    return audits
-
-
-def _past_rows(warehouse: Warehouse, deliveries: Sequence[Delivery], weeks: int) -> dict[date, int]:
-    """Return the rows of a dataset's deliveries on the same weekdays of some weeks before, as they were last taken."""
-    if not warehouse.exists(ops.DELIVERIES):
-        return {}
-    days = {delivery.day - timedelta(weeks=n) for delivery in deliveries for n in range(1, weeks + 1)}
-    of_dataset = (F.col("platform") == deliveries[0].platform) & (F.col("dataset") == deliveries[0].dataset)
-    taken = warehouse.read(ops.DELIVERIES).where(of_dataset & (F.col("state") == "taken"))
-    same = taken.where(is_in("delivery_date", sorted(days)))
-    known = same.select("delivery_date", F.coalesce("rows", "emitted").alias("rows"), "seen_at").collect()
-    return {row["delivery_date"]: row["rows"] for row in sorted(known, key=lambda row: row["seen_at"])}
-
-
-def _audit_events(deliveries: Sequence[Delivery], counts: ByDay) -> list[Audit]:
-    rule = "event ids that came before at another time, among the events of this run's event days"
-    return _audit_counts(silver.INTERACTIONS, deliveries, counts, "reused", rule)
-
-
-def _audit_counts(table: Table, deliveries: Sequence[Delivery], counts: ByDay, odd: str, odd_rule: str) -> list[Audit]:
-    """Return the audits on what is about to be written: that it is all that was delivered; and what is odd, if any."""
-    audits = []
-    for delivery in deliveries:
-        c = counts[delivery.day]
-        lost = abs(c["emitted"] - c["rejected"] - c["excluded"] - c["accepted"])
-        rule = "rows lost or made: |emitted - rejected - excluded - accepted|"
-        audits.append(Audit(str(table), rule, str(delivery), lost))
-        if c[odd]:
-            audits.append(Audit(str(table), odd_rule, str(delivery), c[odd], inf))
-    return audits

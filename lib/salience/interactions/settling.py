@@ -4,24 +4,23 @@ Two runs may do so at once. None puts an older reading of bronze over a newer on
 after, what was read is compared with what is there now, and the days are settled again where it moved.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial, reduce
+from functools import reduce
 from math import ceil
-from typing import Any
 from uuid import uuid4
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from salience.errors import ConflictError
+from salience.interactions.consent import Find, contradicted, withdrawn
 from salience.interactions.day_rules import is_accepted, is_late_in_day, judge_days, looked_at
 from salience.interactions.dimensions import RAW_IDS
 from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
+from salience.interactions.readings import BRONZE, DELIVERIES, EVENT_DAYS, READING, Readings
 from salience.interactions.rules import DAY_RULES
 from salience.settings import MAX_FUTURE_DAYS, MAX_LATENESS_DAYS, CleanSettings
 from salience.tables import bronze, silver
@@ -33,13 +32,6 @@ Where = Mapping[str, Sequence[PartitionValue]]
 Verdicts = Mapping[date, Mapping[str, int]]
 """Delivery day -> excluded, accepted, reused ids, and events by day rule."""
 _DAY = timedelta(days=1)
-_DELIVERIES, _EVENT_DAYS = "deliveries", "event_days"
-_BESIDE = ((silver.REJECTED_EVENTS, _DELIVERIES), (silver.EXCLUDED_EVENTS, _EVENT_DAYS))
-"""What is written ahead of the accepted events, and what the notes of commits call the days that it is replaced by."""
-_READ = (silver.INTERACTIONS, silver.REJECTED_EVENTS, silver.EXCLUDED_EVENTS, bronze.EVENTS, silver.USERS)
-"""What a reading notes the versions of; the accepted events first, so that it knows none whose others it does not."""
-_UNKNOWN = -2
-"""For a version: not noted. -1 stands for none yet."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +58,7 @@ class EventDays:
         self.settings = settings
         self.note = note
         self.platform = key.platform
+        self.readings = Readings(warehouse, key.platform)
 
     @contextmanager
     def judge(
@@ -79,19 +72,19 @@ class EventDays:
             also: event days to judge even if nothing seems to touch them.
         """
         # Exactly these are read: a frame of the newest would be read anew, and otherwise, behind the first commit.
-        versions = {str(table): self._newest(table) for table in _READ}
-        recent = self._recent_readings()
-        torn_deliveries, torn_days = self._torn(recent)
-        settled = sorted({*deliveries, *self._unsettled(recent), *torn_deliveries})
+        versions = self.readings.versions()
+        left = self.readings.left()
+        settled = sorted({*deliveries, *left.deliveries})
         rows = self._bronze(versions[str(bronze.EVENTS)], deliveries, staged)
         delivered = rows.where(is_in("delivery_date", settled))
         passing = rows.where(F.size("violations") == 0)
-        withdrawn = self._withdrawn(versions[str(silver.USERS)])
-        reconsidered = self._reconsidered(recent, versions[str(silver.USERS)], withdrawn)
-        touched = sorted({*also, *torn_days, *self._dirty_days(delivered, settled, reconsidered)})
+        people = versions[str(silver.USERS)]
+        refusing = withdrawn(self.warehouse, self.platform, people)
+        reconsidered = contradicted(self.warehouse, self.platform, left.people, people, refusing)
+        touched = sorted({*also, *left.event_days, *self._dirty_days(delivered, settled, reconsidered)})
         events = self._in_reach(passing, touched, settled).where(looked_at("event_date", touched, self.settings))
         named = with_pseudonyms(self.warehouse.spark, events.drop("violations", "payload"), self.key, RAW_IDS)
-        judged = judge_days(named, withdrawn, self._erased(), touched, self.settings).persist()
+        judged = judge_days(named, refusing, self._erased(), touched, self.settings).persist()
         try:
             yield Judged(versions, tuple(settled), tuple(touched), delivered.where(F.size("violations") > 0), judged)
         finally:
@@ -118,16 +111,16 @@ class EventDays:
             judged: what to write.
             own: version of bronze that the judged rows themselves made.
         """
-        if self._has_moved(judged, own):
+        if self.readings.has_moved(judged.versions, own):
             return False
         of_deliveries: Where = {"platform": [self.platform], "delivery_date": list(judged.deliveries)}
         of_days: Where = {"platform": [self.platform], "event_date": list(judged.event_days)}
         about = {
             "platform": self.platform,
-            _DELIVERIES: [day.isoformat() for day in judged.deliveries],
-            _EVENT_DAYS: [day.isoformat() for day in judged.event_days],
-            "bronze": max(judged.versions[str(bronze.EVENTS)], own or 0),
-            "reading": uuid4().hex,
+            DELIVERIES: [day.isoformat() for day in judged.deliveries],
+            EVENT_DAYS: [day.isoformat() for day in judged.event_days],
+            BRONZE: max(judged.versions[str(bronze.EVENTS)], own or 0),
+            READING: uuid4().hex,
             **judged.versions,
         }
         rejected = judged.rejected.withColumnRenamed("violations", "reasons")
@@ -150,7 +143,7 @@ class EventDays:
                     self.note(table, self.warehouse.replace(table, columns, where, about))
         except CONFLICTS:
             return False
-        return not self._has_moved(judged, own)
+        return not self.readings.has_moved(judged.versions, own)
 
     def settle(
         self, deliveries: Sequence[date], event_days: Sequence[date], counted: Sequence[date]
@@ -175,100 +168,6 @@ class EventDays:
             f"{self.platform}: other runs kept changing what the event days rest on; clean the same days again"
         )
 
-    def _has_moved(self, judged: Judged, own: int | None) -> bool:
-        """Return whether what was read has changed since: other deliveries, or what is known of people."""
-        taken, people = (self._commits(table, judged.versions[str(table)]) for table in (bronze.EVENTS, silver.USERS))
-        return any(version != own for version, _ in taken) or any(people)
-
-    def _commits(self, table: Table, since: int = -1) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield version and note of the platform's commits to a table after a version, newest first."""
-        if self.warehouse.exists(table):
-            for version, note, _ in self.warehouse.notes_since(table, since):
-                if note.get("platform") == self.platform:
-                    yield version, note
-
-    def _newest(self, table: Table) -> int:
-        return self.warehouse.version(table) if self.warehouse.exists(table) else -1
-
-    def _unsettled(self, recent: Sequence[tuple[int, dict[str, Any]]]) -> set[date]:
-        """Return the days of deliveries that bronze holds newer than the oldest of the newest readings.
-
-        Not than the newest: a run that died may have put an older reading over it, and a third one its own over that.
-        """
-        # Of a warehouse whose older readings noted no versions, the last one.
-        noted = [note for _, note in recent if str(silver.INTERACTIONS) in note] or [note for _, note in recent[:1]]
-        return self.taken_since(min((note.get("bronze", -1) for note in noted), default=-1))
-
-    def taken_since(self, version: int) -> set[date]:
-        """Return the days of deliveries that were taken after a version of bronze."""
-        taken = self._commits(bronze.EVENTS, since=version)
-        return {date.fromisoformat(day) for _, note in taken for day in note.get("delivery_days", [])}
-
-    def _recent_readings(self) -> list[tuple[int, dict[str, Any]]]:
-        """Return version and note of the newest reading that was settled, and of those that it did not know yet.
-
-        Whatever it knew needs no second look: it settled anew what it found torn or judged otherwise.
-        """
-        recent: list[tuple[int, dict[str, Any]]] = []
-        for version, note in self._commits(silver.INTERACTIONS):
-            if recent and version <= recent[0][1].get(str(silver.INTERACTIONS), -1):
-                break
-            recent.append((version, note))
-        return recent
-
-    def _torn(self, recent: Sequence[tuple[int, dict[str, Any]]]) -> tuple[set[date], set[date]]:
-        """Return deliveries and event days whose rejected or excluded events another reading left than the accepted.
-
-        A run left them that died in between, or is in between now. Where nothing changes there is no commit; so it is
-        enough that the accepted ones were written by a reading that knew the commit to the others.
-        """
-        deliveries, event_days = set[str](), set[str]()
-        for table, key in _BESIDE:
-            last = _newest_by_day(recent, key)
-            known = min((note.get(str(table), -1) for _, note in recent), default=-1)
-            for day, (version, note) in _newest_by_day(self._commits(table, since=known), key).items():
-                _, end = last.get(day, (-1, {}))
-                if note.get("reading") != end.get("reading") and end.get(str(table), -1) < version:
-                    deliveries |= set(note[_DELIVERIES])
-                    event_days |= set(note[_EVENT_DAYS])
-        return {date.fromisoformat(day) for day in deliveries}, {date.fromisoformat(day) for day in event_days}
-
-    def _reconsidered(
-        self, recent: Sequence[tuple[int, dict[str, Any]]], people: int, withdrawn: DataFrame | None
-    ) -> Callable[[DataFrame, Table], DataFrame]:
-        """Return a function: the rows of a table of silver -> those that what is known of consent now contradicts.
-
-        Only people of whom something else is known than when silver was last settled are looked for, from the first
-        day that it bears on.
-
-        Args:
-            recent: the newest readings of silver.
-            people: version of silver.users that counts now.
-            withdrawn: who refuses by it.
-        """
-        versions = {note.get(str(silver.USERS), _UNKNOWN) for _, note in recent}
-        # Between two of them a person may have refused, and one of the readings known it.
-        known = versions.pop() if len(versions) == 1 else _UNKNOWN
-        if known == people:
-            return lambda rows, _: rows.limit(0)
-        if known == _UNKNOWN:
-            return partial(_judged_otherwise, withdrawn=withdrawn)
-        try:
-            changed = _difference(self._withdrawn(known), withdrawn)
-            if changed is None:
-                return lambda rows, _: rows.limit(0)
-            (first,) = changed.agg(F.min("valid_from").cast("date")).head()  # type: ignore[misc]
-        except (PySparkException, Py4JJavaError):
-            # That version has been vacuumed, or had other columns.
-            return partial(_judged_otherwise, withdrawn=withdrawn)
-        whose = changed.select("user_id").distinct()
-
-        def find(rows: DataFrame, table: Table) -> DataFrame:
-            theirs = rows.where(F.col("event_date") >= F.lit(first)).join(whose, on="user_id", how="left_semi")
-            return _judged_otherwise(theirs, table, withdrawn)
-
-        return find
-
     def _bronze(self, version: int, deliveries: Sequence[date], staged: DataFrame | None) -> DataFrame:
         if version < 0:
             assert staged is not None, "nothing was ever taken"
@@ -278,9 +177,7 @@ class EventDays:
             return stored
         return stored.where(~is_in("delivery_date", deliveries)).unionByName(staged)
 
-    def _dirty_days(
-        self, delivered: DataFrame, deliveries: Sequence[date], reconsidered: Callable[[DataFrame, Table], DataFrame]
-    ) -> list[date]:
+    def _dirty_days(self, delivered: DataFrame, deliveries: Sequence[date], reconsidered: Find) -> list[date]:
         """Return the event days whose verdicts may change.
 
         They are those of the deliveries' rows; those that silver holds rows of theirs on, which a corrected one may no
@@ -324,46 +221,7 @@ class EventDays:
                 first, last = min(first, oldest or first), max(last, newest or last)
         return passing.where(F.col("delivery_date").between(F.lit(first), F.lit(last)))
 
-    def _withdrawn(self, version: int) -> DataFrame | None:
-        if version < 0:
-            return None
-        users = self.warehouse.read(silver.USERS, version)
-        refusing = users.where((F.col("platform") == self.platform) & ~F.col("consent_analysis"))
-        return None if refusing.isEmpty() else refusing.select("user_id", "valid_from", "valid_to")
-
     def _erased(self) -> DataFrame | None:
         if not self.warehouse.exists(silver.ERASURES):
             return None
         return self.warehouse.read(silver.ERASURES).where(F.col("platform") == self.platform).select("user_id")
-
-
-def _newest_by_day(commits: Iterable[tuple[int, dict[str, Any]]], key: str) -> dict[str, tuple[int, dict[str, Any]]]:
-    """Return day -> version and note of the newest commit whose note names it under the key."""
-    newest: dict[str, tuple[int, dict[str, Any]]] = {}
-    for version, note in commits:
-        for day in note.get(key, ()):
-            newest.setdefault(day, (version, note))
-    return newest
-
-
-def _difference(before: DataFrame | None, now: DataFrame | None) -> DataFrame | None:
-    """Return the spans that are in one of the frames only; None where there is no frame."""
-    if before is None or now is None:
-        return now if before is None else before
-    signed = before.withColumn("__sign", F.lit(-1)).unionByName(now.withColumn("__sign", F.lit(1)))
-    return signed.groupBy(*now.columns).agg(F.sum("__sign").alias("__sign")).where("__sign != 0").drop("__sign")
-
-
-def _judged_otherwise(rows: DataFrame, table: Table, withdrawn: DataFrame | None) -> DataFrame:
-    """Return the rows of silver whose verdict contradicts what is known of their person's consent."""
-    excluded = table is silver.EXCLUDED_EVENTS
-    is_consent = F.array_contains("reasons", "consent") if excluded else F.lit(False)
-    if withdrawn is None:
-        return rows.where(is_consent & F.col("user_id").isNotNull())
-    in_time = (F.col("event_time") >= F.col("valid_from")) & (
-        F.col("valid_to").isNull() | (F.col("event_time") < F.col("valid_to"))
-    )
-    spans = withdrawn.withColumnRenamed("user_id", "__who")
-    known = rows.join(spans, on=(F.col("user_id") == F.col("__who")) & in_time, how="left")
-    # Of an erased person silver keeps no id to look for.
-    return known.where(F.col("user_id").isNotNull() & (is_consent != F.col("__who").isNotNull())).select(rows["*"])
