@@ -3,19 +3,21 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 import yaml
 from tests.conftest import CONF
-from tests.feed import DAYS, EVENTS_ONLY, content, event, user
+from tests.feed import DAYS, EVENTS_ONLY, Platform, content, event, user
 from tests.logs import deliver, deliver_as_mapped
 
 from salience.sources.mapping import load_mapping
-from salience.tables import ops, silver
+from salience.tables import bronze, ops, silver
 from salience.tables.warehouse import Warehouse
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -23,20 +25,39 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 PROJECT = CONF.parent
 
 
-def start(job: str, *arguments: str, conf: Path = CONF, **variables: str) -> tuple[int, str, str]:
-    """Run a job in a process of its own; return its exit code and what it printed to stdout and to stderr."""
+def started(job: str, *arguments: str, conf: Path = CONF, **variables: str) -> subprocess.Popen[str]:
+    """Start a job in a process of its own, which heads a group."""
     mine = {k: v for k, v in os.environ.items() if not k.startswith(("SALIENCE_", "PYSPARK_", "SPARK_"))}
-    mine |= {"SALIENCE_CONF_DIR": str(conf), **variables}
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, f"jobs/{job}.py", "--env", "local", *arguments],
         cwd=PROJECT,
-        env=mine,
-        capture_output=True,
+        env=mine | {"SALIENCE_CONF_DIR": str(conf), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
-        check=False,
+        start_new_session=True,
     )
-    return done.returncode, done.stdout, done.stderr
+
+
+def run(job: str, *arguments: str, conf: Path = CONF, **variables: str) -> tuple[int, str, str]:
+    """Run a job in a process of its own; return its exit code and what it printed to stdout and to stderr."""
+    return ended(started(job, *arguments, conf=conf, **variables))
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for a process, and end it and its children if it takes too long; return as `run` does."""
+    try:
+        out, err = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return process.returncode, out, err
+
+
+def places(feed: Platform) -> list[str]:
+    """Return the arguments that name a feed's logs and tables."""
+    settings = ("platforms=[feed]", f"logs={feed.logs}", f"warehouse={feed.root}")
+    return [word for one in settings for word in ("--set", one)]
 
 
 def changed_conf(tmp_path: Path, platform: str, mapping: str) -> Path:
@@ -52,14 +73,48 @@ def test_two_processes_that_clean_days_that_bear_on_one_another_end_as_one_run(f
     feed.deliver(DAYS[1], event("e1", "02T10:00:00"), event("t2", "03T00:00:00.200", post_id="p9"))
 
     def clean(day: str) -> tuple[int, str, str]:
-        settings = ("platforms=[feed]", f"logs={feed.logs}", f"warehouse={feed.root}")
-        return start("clean_interactions", "--date", day, *(word for one in settings for word in ("--set", one)))
+        return run("clean_interactions", "--date", day, *places(feed))
 
     with ThreadPoolExecutor(2) as pool:
         for code, _, told in pool.map(clean, DAYS[:2]):
             assert code == 0, told[-4000:]
     assert feed.accepted() == {("e1", DAYS[0]), ("t1", DAYS[0])}
     assert feed.rows() == feed.rebuilt(*DAYS[:2], datasets=EVENTS_ONLY)
+
+
+def test_of_two_processes_that_clean_one_day_at_once_one_wins_and_the_other_retries_or_fails_in_one_line(feed):
+    feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e1", "02T10:00:00"), event("x", "never"))
+    feed.deliver(DAYS[0], user("u-ann"), dataset="users")
+    both = [started("clean_interactions", "--date", DAYS[0], *places(feed)) for _ in range(2)]
+    ends = [ended(process) for process in both]
+    assert 0 in [code for code, *_ in ends], ends
+    for code, _, told in ends:
+        last = told.splitlines()[-1]
+        assert code == 0 or (code == 1 and last.startswith("clean_interactions: feed")), told[-4000:]
+        assert "Traceback" not in told
+    assert feed.rows() == feed.rebuilt(DAYS[0])
+
+
+def test_a_process_that_is_killed_between_bronze_and_silver_is_healed_by_the_same_day_and_by_any_other(feed):
+    feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e2", "02T11:00:00"))
+    feed.clean(DAYS[0], datasets=EVENTS_ONLY)
+    was = feed.warehouse.version(silver.INTERACTIONS)
+    feed.deliver(DAYS[0], event("e2", "02T11:00:00", post_id="p2"))
+    feed.deliver(DAYS[1], event("late", "02T12:00:00"), event("e3", "03T10:00:00"), event("x", "never"))
+    commit = feed.root / "bronze" / "events" / "_delta_log" / f"{feed.warehouse.version(bronze.EVENTS) + 1:020}.json"
+    process = started("clean_interactions", "--from", DAYS[0], "--to", DAYS[1], *places(feed))
+    until = monotonic() + 300
+    while not commit.exists() and process.poll() is None and monotonic() < until:
+        sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    _, told = process.communicate(timeout=60)
+    assert commit.exists() and process.returncode == -signal.SIGKILL, told[-4000:]
+    assert feed.warehouse.version(silver.INTERACTIONS) == was and ("late", DAYS[1]) not in feed.accepted()
+    other = feed.copy("other")
+    other.clean("2026-12-01", datasets=EVENTS_ONLY)
+    feed.clean(*DAYS[:2], datasets=EVENTS_ONLY)
+    assert feed.accepted() == {("e2", DAYS[0]), ("late", DAYS[1]), ("e3", DAYS[1])}
+    assert feed.rows() == other.rows() == feed.rebuilt(*DAYS[:2], datasets=EVENTS_ONLY)
 
 
 def test_a_machine_in_another_time_zone_ends_in_the_same_tables_and_tells_the_same_times(feed):
@@ -72,13 +127,11 @@ def test_a_machine_in_another_time_zone_ends_in_the_same_tables_and_tells_the_sa
     feed.deliver(DAYS[0], *rows, rows[0], event("timeless", "99T10:00:00"))
     feed.deliver(DAYS[0], content("p1"), dataset="contents")
     feed.deliver(DAYS[0], user("u-ann"), user("bob", analysed=False), dataset="users")
-    tables = ("--set", f"warehouse={feed.root}")
-    settings = ("--set", "platforms=[feed]", "--set", f"logs={feed.logs}", *tables)
     shanghai = {"TZ": "Asia/Shanghai"}
-    code, _, told = start("clean_interactions", "--date", DAYS[0], *settings, **shanghai)
+    code, _, told = run("clean_interactions", "--date", DAYS[0], *places(feed), **shanghai)
     assert code == 0, told[-4000:]
     assert feed.rows() == feed.rebuilt(DAYS[0])
-    code, out, told = start("explain_event", *tables, "--platform", "feed", "--event-id", "e2", **shanghai)
+    code, out, told = run("explain_event", *places(feed), "--platform", "feed", "--event-id", "e2", **shanghai)
     assert code == 0 and "e2: like, 2026-11-02 23:59:59 UTC, from feed/" in out, told[-4000:]
 
 
@@ -91,7 +144,7 @@ def test_a_value_that_an_expression_fails_on_is_printed_nowhere_whatever_it_hold
         deliver(logs, day, [event(f"e{day}", f"{day[-2:]}T10:00:00", device=device)])
     settings = ("platforms=[feed]", f"logs={logs}", f"warehouse={warehouse.root}")
     arguments = ("--from", DAYS[0], "--to", DAYS[2], *(word for one in settings for word in ("--set", one)))
-    code, out, err = start("clean_interactions", *arguments, conf=conf)
+    code, out, err = run("clean_interactions", *arguments, conf=conf)
     assert code == 2
     assert err.count("an expression of the mapping fails on a value (CAST_INVALID_INPUT)") == 2
     assert "secret" not in out + err
@@ -117,7 +170,7 @@ def test_the_readmes_recipe_for_a_new_source_works_up_to_letting_a_held_delivery
     deliver_as_mapped(logs, mapping, "interactions", DAYS[1], held)
     settings = ["--set", "platforms=[podcasts]", "--set", f"logs={logs}", "--set", f"warehouse={warehouse.root}"]
 
-    code, _, err = start("clean_interactions", "--from", DAYS[0], "--to", DAYS[1], *settings, conf=conf)
+    code, _, err = run("clean_interactions", "--from", DAYS[0], "--to", DAYS[1], *settings, conf=conf)
     assert code == 3 and "(clean.thresholds.max_shares.unknown_action): 0.3 (at most 0.2)" in err
     assert states(warehouse) == {DAYS[0]: ("taken", 12, 2, 1, 9), DAYS[1]: ("held", None, None, None, None)}
     devices = warehouse.read(silver.INTERACTIONS).select("event_id", "device", "utc_offset_min").collect()
@@ -126,11 +179,11 @@ def test_the_readmes_recipe_for_a_new_source_works_up_to_letting_a_held_delivery
         (f"{DAYS[0]}-10", "unknown", 60),
     }
     let_pass = ("--set", "clean.thresholds.max_shares.unknown_action=0.5")
-    code, _, err = start("clean_interactions", "--date", DAYS[1], *settings, *let_pass, conf=conf)
+    code, _, err = run("clean_interactions", "--date", DAYS[1], *settings, *let_pass, conf=conf)
     assert code == 0, err[-4000:]
     assert states(warehouse)[DAYS[1]] == ("taken", 1200, 360, 0, 840)
     query = "SELECT reasons, count(*) FROM silver.rejected_events GROUP BY reasons"
-    code, out, _ = start("query_tables", *settings[2:], query, conf=conf)
+    code, out, _ = run("query_tables", *settings[2:], query, conf=conf)
     assert code == 0 and out.startswith("+") and "[unknown_action]" in out and "|361 " in out
 
 

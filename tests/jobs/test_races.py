@@ -2,9 +2,6 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
@@ -12,7 +9,6 @@ from time import monotonic, sleep
 
 import pytest
 from pyspark import inheritable_thread_target
-from tests.conftest import CONF
 from tests.feed import DAYS, EVENTS_ONLY, CrashError, Hooked, Platform, crash, event, user
 
 from salience.job import side_by_side
@@ -421,55 +417,3 @@ def test_what_was_odd_by_a_reading_that_another_run_made_old_is_not_told(feed):
     assert counts[delivery.day]["reused"] == 0
     audits = feed.warehouse.read(ops.AUDITS).where("run_id = 'hooked'")
     assert {row["rule"].split(":")[0] for row in audits.select("rule").collect()} == {"rows lost or made"}
-
-
-def started(feed: Platform, *days: str) -> subprocess.Popen[str]:
-    """Start the cleaning of days in a process of its own, which heads a group."""
-    mine = {k: v for k, v in os.environ.items() if not k.startswith(("SALIENCE_", "PYSPARK_", "SPARK_"))}
-    settings = ("platforms=[feed]", f"logs={feed.logs}", f"warehouse={feed.root}")
-    return subprocess.Popen(
-        [
-            *(sys.executable, "jobs/clean_interactions.py", "--env", "local", "--from", days[0], "--to", days[-1]),
-            *(word for one in settings for word in ("--set", one)),
-        ],
-        cwd=CONF.parent,
-        env=mine | {"SALIENCE_CONF_DIR": str(CONF)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def test_of_two_processes_that_clean_one_day_at_once_one_wins_and_the_other_retries_or_fails_in_one_line(feed):
-    feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e1", "02T10:00:00"), event("x", "never"))
-    feed.deliver(DAYS[0], user("u-ann"), dataset="users")
-    both = [started(feed, DAYS[0]) for _ in range(2)]
-    ends = [(process.communicate(timeout=500)[1], process.returncode) for process in both]
-    assert 0 in [code for _, code in ends], ends
-    for told, code in ends:
-        last = told.splitlines()[-1]
-        assert code == 0 or (code == 1 and last.startswith("clean_interactions: feed/")), told[-4000:]
-        assert "Traceback" not in told
-    assert feed.rows() == feed.rebuilt(DAYS[0])
-
-
-def test_a_process_that_is_killed_between_bronze_and_silver_is_healed_by_the_same_day_and_by_any_other(feed):
-    feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e2", "02T11:00:00"))
-    feed.clean(DAYS[0], datasets=EVENTS_ONLY)
-    was = feed.warehouse.version(silver.INTERACTIONS)
-    feed.deliver(DAYS[0], event("e2", "02T11:00:00", post_id="p2"))
-    feed.deliver(DAYS[1], event("late", "02T12:00:00"), event("e3", "03T10:00:00"), event("x", "never"))
-    commit = feed.root / "bronze" / "events" / "_delta_log" / f"{feed.warehouse.version(bronze.EVENTS) + 1:020}.json"
-    process, until = started(feed, *DAYS[:2]), monotonic() + 300
-    while not commit.exists() and process.poll() is None and monotonic() < until:
-        sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    _, told = process.communicate(timeout=60)
-    assert commit.exists() and process.returncode == -signal.SIGKILL, told[-4000:]
-    assert feed.warehouse.version(silver.INTERACTIONS) == was and ("late", DAYS[1]) not in feed.accepted()
-    other = feed.copy("other")
-    other.clean("2026-12-01", datasets=EVENTS_ONLY)
-    feed.clean(*DAYS[:2], datasets=EVENTS_ONLY)
-    assert feed.accepted() == {("e2", DAYS[0]), ("late", DAYS[1]), ("e3", DAYS[1])}
-    assert feed.rows() == other.rows() == feed.rebuilt(*DAYS[:2], datasets=EVENTS_ONLY)
