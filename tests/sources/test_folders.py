@@ -1,4 +1,3 @@
-import re
 from datetime import date
 
 import pytest
@@ -39,9 +38,7 @@ def test_a_folder_of_another_name_or_of_no_day_of_the_calendar_is_no_delivery(fo
 def test_the_day_of_a_days_folder_is_that_day_by_name_and_in_a_path(text, day):
     pattern = FolderPattern(text)
     assert pattern.day_in(pattern.folder(day)) == day
-    regex, groups = pattern.day_regex()
-    found = re.search(f"/interactions/{regex}/", f"hdfs://host/logs/feed/interactions/{pattern.folder(day)}/part-0")
-    assert date(*(int(found[group]) for group in groups)) == day
+    assert date(*(int(pattern.folder(day)[start : start + length]) for start, length in pattern.day_places())) == day
 
 
 @pytest.mark.parametrize(

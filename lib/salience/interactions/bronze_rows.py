@@ -10,7 +10,7 @@ from salience.interactions.rules import ROW_RULES
 from salience.settings import CleanSettings
 from salience.sources.deliveries import Delivery
 from salience.sources.mapping import BRONZE_TABLES, Dataset, SourceMapping
-from salience.sources.typed import FIRST_OF_ROW, RAW, typed_rows
+from salience.sources.typed import FIRST_OF_ROW, RAW, names_where, typed_rows
 
 
 def bronze_rows(
@@ -35,7 +35,6 @@ def bronze_rows(
 def judge(typed: DataFrame, dataset: Dataset, settings: CleanSettings) -> DataFrame:
     """Return typed rows with `violations`, the sorted names of the broken rules, and where there are any, `payload`."""
     rules = sorted(ROW_RULES[dataset], key=lambda rule: rule.name)
-    broken = [F.when(rule.broken(settings), F.lit(rule.name)) for rule in rules]
-    judged = typed.withColumn("violations", F.array_compact(F.array(*broken)))
+    judged = typed.withColumn("violations", names_where({rule.name: rule.broken(settings) for rule in rules}))
     judged = judged.withColumn("payload", F.when(F.size("violations") > 0, F.to_json(RAW)))
     return judged.select(*(column.name for column in BRONZE_TABLES[dataset].columns), FIRST_OF_ROW)

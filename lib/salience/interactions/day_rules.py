@@ -18,6 +18,7 @@ from salience.interactions.rules import (
     SQUARED_GAPS_MS2,
 )
 from salience.settings import CleanSettings
+from salience.sources.typed import names_where
 from salience.tables.warehouse import is_in
 
 _MINUTE_US = 60_000_000
@@ -63,8 +64,8 @@ def judge_days(
     # One shuffle for all that is known and counted per person.
     known = _with_consent(placed.repartition("user_id"), withdrawn, erased)
     known = _with_tallies(known, settings.bot.max_events_per_minute)
-    broken = [F.when(rule.broken(settings), F.lit(rule.name)) for rule in DAY_RULES]
-    judged = known.where(is_in("event_date", days)).withColumn("reasons", F.array_compact(F.array(*broken)))
+    reasons = names_where({rule.name: rule.broken(settings) for rule in DAY_RULES})
+    judged = known.where(is_in("event_date", days)).withColumn("reasons", reasons)
     judged = judged.withColumn("reason", F.get("reasons", F.lit(0)))
     winner = F.when(F.col("reason") == "duplicate", F.col("event_id"))
     winner = winner.when(F.col("reason") == "double_tap", F.col("__same_before"))

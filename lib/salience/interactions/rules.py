@@ -46,9 +46,15 @@ def _is_null(*columns: str) -> Callable[[CleanSettings], Column]:
 
 
 def _malformed(*columns: str) -> Callable[[CleanSettings], Column]:
-    return lambda settings: _any(
-        (F.length(name) > settings.max_id_length) | F.col(name).rlike(r"\p{Cntrl}|^\s|\s$|^$") for name in columns
-    )
+    def broken(settings: CleanSettings) -> Column:
+        # One regular expression over all ids; blanks other than the space are control characters.
+        conditions = [F.concat_ws("", *columns).rlike(r"\p{Cntrl}")]
+        for name in map(F.col, columns):
+            conditions.append((F.length(name) > settings.max_id_length) | (name == ""))
+            conditions.append(name.startswith(" ") | name.endswith(" "))
+        return _any(conditions)
+
+    return broken
 
 
 def _end_of_delivery_day(tolerance_minutes: int) -> Column:

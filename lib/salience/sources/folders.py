@@ -77,11 +77,12 @@ class FolderPattern:
             else set()
         )
 
-    def day_regex(self) -> tuple[str, list[int]]:
-        """Return a regular expression for the day's folder in a path, and the groups that hold year, month and day."""
-        plain = re.sub(r"\?P<\w+>", "", _regex("/".join(self.of_day)))
-        order = sorted(("%Y", "%m", "%d"), key="/".join(self.of_day).index)
-        return plain, [order.index(code) + 1 for code in ("%Y", "%m", "%d")]
+    def day_places(self) -> list[tuple[int, int]]:
+        """Return where year, month and day stand in the day's folder: (places before it, its length)."""
+        folder = "/".join(self.of_day)
+        lengths = {"%Y": 4, "%m": 2, "%d": 2}
+        widened = [(folder[: folder.index(code)], length) for code, length in lengths.items()]
+        return [(len(before.replace("%Y", "%Y  ")), length) for before, length in widened]
 
 
 def _hours(day: date, zone: ZoneInfo) -> set[int]:

@@ -1,8 +1,10 @@
 """Raw rows to typed rows, by the mapping."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import reduce
+from operator import and_, or_
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -65,7 +67,7 @@ def typed_rows(
         rows = spark.createDataFrame([], T.StructType([*schema.fields, T.StructField(_FILE, T.StringType())]))
     texts = [_is_utf8(F.col(_quoted(f.name)), f.dataType) for f in schema]
     clean = [_as_utf8(F.col(_quoted(f.name)), f.dataType).alias(f.name) for f in schema]
-    raw = rows.select(*clean, F.forall(F.array(F.lit(True), *texts), lambda one: one).alias(IS_UTF8), _FILE)
+    raw = rows.select(*clean, reduce(and_, texts, F.lit(True)).alias(IS_UTF8), _FILE)
     raw = raw.withColumn(RAW, F.struct(*(_quoted(name) for name in schema.names)))
     if isinstance(part, InteractionsMapping) and part.emit:
         raw = raw.select("*", F.posexplode(_emitted(part)).alias("__place", _EMIT))
@@ -92,18 +94,19 @@ def _typed(raw: DataFrame, mapping: SourceMapping, dataset: Dataset, schema: T.S
             named = F.concat(source_id, F.lit("#"), F.col(_EMIT))
             # One that is empty or ends in a blank stays as it is, for the name would hide that from the rules.
             columns["event_id"] = F.when(source_id.rlike(r"^$|\s$"), source_id).otherwise(named)
-    pattern, groups = mapping.partition.day_regex()
-    folder = rf"/{mapping.platform}/{dataset}/{pattern}/"
-    day = F.concat_ws("-", *(F.regexp_extract(_FILE, folder, group) for group in groups))
+    above = f"{mapping.platform}/{dataset}/"
+    file = F.concat(F.lit(above), F.substring_index(_FILE, f"/{above}", -1))
+    # All parts of a day's folder have a fixed width; a regular expression for each would cost more than all rules.
+    day = (F.substring(file, len(above) + start + 1, length) for start, length in mapping.partition.day_places())
     columns |= {
-        "delivery_date": day.cast("date"),
+        "delivery_date": F.concat_ws("-", *day).cast("date"),
         "platform": F.lit(mapping.platform),
-        "source_file": _below(F.col(_FILE), f"/{mapping.platform}/{dataset}/"),
+        "source_file": file,
         "row_hash": _row_hash(schema, is_emitted=_EMIT in raw.columns),
         HAS_TIME: has_time,
         IS_UTF8: F.col(IS_UTF8) & is_utf8,
-        LACKING: _names_where({name: F.col(_quoted(name)).isNull() for name in part.required}),
-        UNREADABLE: _names_where(unreadable),
+        LACKING: names_where({name: F.col(_quoted(name)).isNull() for name in part.required}),
+        UNREADABLE: names_where(unreadable),
     }
     kept = (RAW, FIRST_OF_ROW, *((_EMIT,) if _EMIT in raw.columns else ()))
     typed = raw.select(*kept, *(column.alias(name) for name, column in columns.items()))
@@ -158,11 +161,7 @@ def _emitted(part: InteractionsMapping) -> Column:
 
     That one has no action and is rejected for it: no row goes without a trace.
     """
-    names = (
-        F.when(F.expr(emitted.when), F.lit(name)) if emitted.when else F.lit(name)
-        for name, emitted in part.emit.items()
-    )
-    found = F.array_compact(F.array(*names))
+    found = names_where({name: F.expr(emitted.when or "true") for name, emitted in part.emit.items()})
     return F.when(F.size(found) == 0, F.array(F.lit(""))).otherwise(found)
 
 
@@ -184,7 +183,10 @@ def _event_time(part: TimeMapping, source: T.DataType) -> Column:
     is_text, is_instant = isinstance(source, T.StringType), isinstance(source, T.TimestampType)
     raw = F.expr(part.source)
     if part.unit in _PER_SECOND:
-        number, per_second = raw.try_cast("decimal(38,9)"), _PER_SECOND[part.unit]
+        per_second = _PER_SECOND[part.unit]
+        if isinstance(source, T.IntegralType):
+            return _time_of_integer(raw.cast("bigint"), per_second)
+        number = raw.try_cast("decimal(38,9)")
         # As a decimal, since nanoseconds of such years are beyond a bigint.
         limit = Decimal(_MAX_S * per_second)
         micros = number * (_MICROS // per_second) if per_second <= _MICROS else number / (per_second // _MICROS)
@@ -203,6 +205,16 @@ def _event_time(part: TimeMapping, source: T.DataType) -> Column:
     return local
 
 
+def _time_of_integer(number: Column, per_second: int) -> Column:
+    """Return the time of a whole number since 1970, rounded down to microseconds."""
+    if per_second <= _MICROS:
+        is_believed = number.between(-_MAX_S * per_second, _MAX_S * per_second)
+        return F.when(is_believed, F.timestamp_micros(number * (_MICROS // per_second)))
+    # Of nanoseconds a bigint holds no year that is not believed.
+    per_micro = F.lit(per_second // _MICROS)
+    return F.timestamp_micros(F.call_function("div", number - F.pmod(number, per_micro), per_micro))
+
+
 def _utc_offset_min(part: TimeMapping, time: Column) -> Column:
     """Return the offset that the text itself gives, else the zone's offset at that time, else null."""
     text = F.expr(part.source).cast("string")
@@ -215,6 +227,13 @@ def _utc_offset_min(part: TimeMapping, time: Column) -> Column:
     given = F.coalesce(given, F.when(text.endswith("Z"), F.lit(0)))
     may_give = part.unit == "iso8601" or _format_has_offset(part)
     offset = F.when(F.lit(may_give) & text.rlike(rf"(Z$)|({pattern})"), given)
+    if part.unit == "iso8601":
+        # As nearly all logs write it, +08:00 behind a time; the expressions above read whatever else there is.
+        hours, minutes = (F.substring(text, start, 2).try_cast("int") for start in (-5, -2))
+        signed = F.when(F.substring(text, -6, 1) == "-", -1).otherwise(1)
+        is_usual = _is_iso(text) & F.substring(text, -6, 1).isin("+", "-") & (F.substring(text, -3, 1) == ":")
+        usual = F.when(is_usual & (F.substring(text, 14, 1) == ":"), signed * (hours * 60 + minutes))
+        offset = F.coalesce(usual, offset)
     if part.zone is not None:
         shifted = F.unix_timestamp(F.from_utc_timestamp(time, part.zone)) - F.unix_timestamp(time)
         offset = F.coalesce(offset, (shifted / 60))
@@ -234,7 +253,15 @@ def _format_has_offset(part: TimeMapping) -> bool:
 
 def _with_date(text: Column) -> Column:
     """Return the text where it begins with a year: Spark takes a bare time of day for one of the day of the run."""
-    return F.when(text.rlike(r"^\s*\d{4}"), text)
+    return F.when(_is_iso(text) | text.rlike(r"^\s*\d{4}"), text)
+
+
+def _is_iso(text: Column) -> Column:
+    """Return whether a text that can be read as a time at all begins with its day, like 2026-11-02.
+
+    Much cheaper than a regular expression.
+    """
+    return (F.substring(text, 5, 1) == "-") & (F.substring(text, 8, 1) == "-")
 
 
 def _has_offset(text: Column) -> Column:
@@ -262,10 +289,19 @@ def _hash_of_identity(is_emitted: bool) -> Column:
     return F.sha2(F.concat_ws("\x1f", *parts, *([F.col(_EMIT)] if is_emitted else [])), 256)
 
 
-def _names_where(conditions: dict[str, Column]) -> Column:
-    """Return the names whose condition holds."""
-    names = [F.when(condition, F.lit(name)) for name, condition in conditions.items()]
-    return F.array_compact(F.array(*names)) if names else F.array().cast("array<string>")
+def names_where(conditions: Mapping[str, Column]) -> Column:
+    """Return the distinct names whose condition holds, in their order; a null condition does not.
+
+    Nearly every row has none, and is told so by one compiled condition. Spark compiles no function that takes a lambda,
+    nor what it is called with, so there is none here.
+    """
+    nothing = F.array().cast("array<string>")
+    if not conditions:
+        return nothing
+    holds = {name: F.coalesce(condition, F.lit(False)) for name, condition in conditions.items()}
+    names = F.array(*(F.when(condition, F.lit(name)) for name, condition in holds.items()))
+    null = F.array(F.lit(None).cast("string"))
+    return F.when(reduce(or_, holds.values()), F.array_except(names, null)).otherwise(nothing)
 
 
 def _is_utf8(value: Column, type_: T.DataType) -> Column:
@@ -310,7 +346,3 @@ def _has_text(type_: T.DataType) -> bool:
 
 def _quoted(name: str) -> str:
     return f"`{name.replace('`', '``')}`"
-
-
-def _below(path: Column, folder: str) -> Column:
-    return F.concat(F.lit(folder[1:]), F.substring_index(path, folder, -1))
