@@ -38,6 +38,12 @@ class Hooked(Warehouse):
         self._call("behind", table)
         return commit
 
+    def replace_by_staged(self, files, where, note=None):
+        self._call("ahead", files.table)
+        commit = super().replace_by_staged(files, where, note)
+        self._call("behind", files.table)
+        return commit
+
     def _call(self, when, table):
         hook = self.left[when]
         if hook and hook[0] is table:

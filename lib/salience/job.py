@@ -30,7 +30,8 @@ from salience.session import build_session
 from salience.settings import Settings, load_settings
 from salience.tables import ops, releases, silver
 from salience.tables.contract import Table
-from salience.tables.warehouse import Commit, PartitionValue, Warehouse
+from salience.tables.staged import Commit
+from salience.tables.warehouse import PartitionValue, Warehouse
 
 UNEXPECTED = 1
 

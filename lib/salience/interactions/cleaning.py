@@ -18,7 +18,8 @@ from salience.sources.mapping import BRONZE_TABLES, Dataset, SourceMapping
 from salience.tables import bronze, silver
 from salience.tables.audits import Audit, record, require_passed
 from salience.tables.contract import Table
-from salience.tables.warehouse import CONFLICTS, Commit, Warehouse
+from salience.tables.staged import Commit
+from salience.tables.warehouse import CONFLICTS, Warehouse
 
 Note = Callable[[Table, Commit], None]
 Say = Callable[[str], None]
@@ -149,7 +150,7 @@ def _clean_once(
             _settle_dimension(warehouse, source.key, dataset, note)
         return found, {}
     found = hold(found, volume_audits(warehouse, found, settings), audits)
-    with staged(warehouse.spark, mapping, dataset, source.key, found, settings) as whole:
+    with staged(warehouse, mapping, dataset, source.key, found, settings) as whole:
         shares = {d.day: share_audits(d, whole.counts[d.day], ROW_RULES[dataset], settings) for d in whole.deliveries}
         stage = whole.left_with(hold(whole.outcomes, shares, audits))
         if dataset == "interactions":
@@ -166,7 +167,7 @@ def _take_dimension(
     note: Note,
     audits: list[Audit],
 ) -> Outcome:
-    tallies = tallied(stage.rows, dataset, stage.days)
+    tallies = tallied(stage.rows, dataset, stage.days) if stage.rows else {}
     counts = {day: {**stage.counts[day], **tallies[day]} for day in stage.days}
     rule = "rows that contradict another of the same key in their delivery"
     audits += (balance := audit_counts(BRONZE_TABLES[dataset], stage.deliveries, counts, "contradicting", rule))
@@ -265,6 +266,7 @@ def _into_bronze(warehouse: Warehouse, source: Source, dataset: Dataset, stage: 
         ConflictError: other runs kept writing these deliveries.
     """
     table, platform = BRONZE_TABLES[dataset], source.mapping.platform
+    assert stage.files is not None, "there is nothing to write"
     where: Where = {"platform": [platform], "delivery_date": stage.days}
     about = {"platform": platform, "delivery_days": [day.isoformat() for day in stage.days]}
     for pause in _PATIENCE_S:
@@ -273,7 +275,7 @@ def _into_bronze(warehouse: Warehouse, source: Source, dataset: Dataset, stage: 
         if changed:
             raise _ChangedError(stage.outcomes, changed)
         try:
-            return table, warehouse.replace(table, stage.rows, where, about)
+            return table, warehouse.replace_by_staged(stage.files, where, about)
         except CONFLICTS:
             sleep(pause)
     raise ConflictError(f"{platform}/{dataset}: other runs kept writing these deliveries; clean the same days again")

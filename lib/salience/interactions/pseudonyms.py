@@ -57,7 +57,9 @@ def find_key(platform: str, env: str, variables: Mapping[str, str]) -> Pseudonym
     return PseudonymKey(platform, text.encode(), is_demo=text == _DEMO_KEY)
 
 
-def with_pseudonyms(spark: SparkSession, frame: DataFrame, key: PseudonymKey, ids: Mapping[str, str]) -> DataFrame:
+def with_pseudonyms(
+    spark: SparkSession, frame: DataFrame, key: PseudonymKey, ids: Mapping[str, str], keep: bool = False
+) -> DataFrame:
     """Return the frame with each raw id column replaced by its pseudonym.
 
     Args:
@@ -65,10 +67,11 @@ def with_pseudonyms(spark: SparkSession, frame: DataFrame, key: PseudonymKey, id
         frame: rows of one platform.
         key: that platform's key.
         ids: raw column -> name of the pseudonym's column; a null id stays null.
+        keep: whether the raw columns stay beside them.
     """
     pads = F.broadcast(spark.createDataFrame([_pads(key.secret)], f"{_INNER} binary, {_OUTER} binary"))
     hashed = {name: _hmac(F.col(raw)).alias(name) for raw, name in ids.items()}
-    kept = [F.col(name) for name in frame.columns if name not in ids and name not in hashed]
+    kept = [F.col(name) for name in frame.columns if (keep or name not in ids) and name not in hashed]
     return frame.crossJoin(pads).select(*kept, *hashed.values())
 
 

@@ -22,10 +22,12 @@ from salience.interactions.dimensions import RAW_IDS
 from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
 from salience.interactions.readings import BRONZE, DELIVERIES, EVENT_DAYS, READING, Readings
 from salience.interactions.rules import DAY_RULES
+from salience.interactions.suspects import suspects
 from salience.settings import MAX_FUTURE_DAYS, MAX_LATENESS_DAYS, CleanSettings
 from salience.tables import bronze, silver
 from salience.tables.contract import Table
-from salience.tables.warehouse import CONFLICTS, Commit, PartitionValue, Warehouse, is_in
+from salience.tables.staged import Commit, StagedFiles
+from salience.tables.warehouse import CONFLICTS, PartitionValue, Warehouse, is_in
 
 Note = Callable[[Table, Commit], None]
 Where = Mapping[str, Sequence[PartitionValue]]
@@ -45,8 +47,10 @@ class Judged:
     event_days: tuple[date, ...]
     rejected: DataFrame
     """Bronze rows of the deliveries that break row rules."""
-    events: DataFrame
-    """Events of the event days, with their verdicts; kept by the session."""
+    suspects: DataFrame
+    """Events of the event days that were looked at beside one another, with their verdicts; kept by the session."""
+    accepted: StagedFiles
+    """Rows of silver.interactions on the event days, in no commit yet."""
 
 
 class EventDays:
@@ -83,26 +87,46 @@ class EventDays:
         reconsidered = contradicted(self.warehouse, self.platform, left.people, people, refusing)
         touched = sorted({*also, *left.event_days, *self._dirty_days(delivered, settled, reconsidered)})
         events = self._in_reach(passing, touched, settled).where(looked_at("event_date", touched, self.settings))
-        named = with_pseudonyms(self.warehouse.spark, events.drop("violations", "payload"), self.key, RAW_IDS)
-        judged = judge_days(named, refusing, self._erased(), touched, self.settings).persist()
-        try:
-            yield Judged(versions, tuple(settled), tuple(touched), delivered.where(F.size("violations") > 0), judged)
-        finally:
-            judged.unpersist()
+        with self._judged(events.drop("violations", "payload"), refusing, touched) as (suspect, others):
+            accepted = suspect.where(is_accepted()).repartition("event_date").select(others.columns).union(others)
+            files = self.warehouse.stage(silver.INTERACTIONS, accepted)
+            try:
+                rejected = delivered.where(F.size("violations") > 0)
+                yield Judged(versions, tuple(settled), tuple(touched), rejected, suspect, files)
+            finally:
+                files.discard()
+
+    @contextmanager
+    def _judged(
+        self, events: DataFrame, refusing: DataFrame | None, days: Sequence[date]
+    ) -> Iterator[tuple[DataFrame, DataFrame]]:
+        """Yield the days' suspect events with their verdicts, and all others with silver's columns."""
+        erased = self._erased()
+        watched = [people.select("user_id") for people in (refusing, erased) if people is not None]
+        with suspects(events, self.settings) as found:
+            named = with_pseudonyms(self.warehouse.spark, events, self.key, RAW_IDS, keep=True)
+            suspect, others = found.split(named, reduce(DataFrame.union, watched) if watched else None)
+            judged = judge_days(suspect.drop(*RAW_IDS), refusing, erased, days, self.settings).persist()
+            columns = [column.name for column in silver.INTERACTIONS.columns]
+            try:
+                yield judged, others.where(is_in("event_date", days)).select(columns)
+            finally:
+                judged.unpersist()
 
     def count(self, judged: Judged, deliveries: Sequence[date]) -> dict[date, dict[str, int]]:
         """Return the verdicts on the events of some deliveries."""
         by_rule = [F.count_if(F.col("reason") == rule.name).alias(rule.name) for rule in DAY_RULES]
-        of_deliveries = judged.events.where(is_in("delivery_date", deliveries))
-        found = of_deliveries.groupBy("delivery_date").agg(
-            F.count_if(~is_accepted()).alias("excluded"),
-            F.count_if(is_accepted()).alias("accepted"),
-            F.count_if("is_reused").alias("reused"),
-            *by_rule,
+        found = judged.suspects.where(is_in("delivery_date", deliveries)).groupBy("delivery_date")
+        verdicts = found.agg(
+            F.count_if(~is_accepted()).alias("excluded"), F.count_if("is_reused").alias("reused"), *by_rule
         )
-        counted = {row["delivery_date"]: row.asDict() for row in found.collect()}
-        nothing = dict.fromkeys(("excluded", "accepted", "reused", *(rule.name for rule in DAY_RULES)), 0)
-        return {day: {name: counted.get(day, nothing)[name] for name in nothing} for day in deliveries}
+        # Counted in the files themselves, so that the sum tells whether all events are in one place.
+        accepted = judged.accepted.rows.groupBy("delivery_date").agg(F.count("*").alias("accepted"))
+        names = ("excluded", "accepted", "reused", *(rule.name for rule in DAY_RULES))
+        counts = {day: dict.fromkeys(names, 0) for day in deliveries}
+        for row in (*verdicts.collect(), *accepted.where(is_in("delivery_date", deliveries)).collect()):
+            counts[row["delivery_date"]] |= {name: n for name, n in row.asDict().items() if name in names}
+        return counts
 
     def write(self, judged: Judged, own: int | None = None) -> bool:
         """Replace in silver what was judged; return whether it was, from first to last, the newest reading of bronze.
@@ -124,23 +148,25 @@ class EventDays:
             **judged.versions,
         }
         rejected = judged.rejected.withColumnRenamed("violations", "reasons")
-        excluded = judged.events.where(~is_accepted())
+        excluded = judged.suspects.where(~is_accepted())
         erased = F.col("reason") == "erased"
         excluded = excluded.withColumn("user_id", F.when(~erased, F.col("user_id")))
         # Beside a pseudonym, the hash of the raw row would let anybody try raw ids until one fits.
         keyed = with_pseudonyms(self.warehouse.spark, excluded, self.key, {"row_hash": "row_hash"})
         excluded = keyed.withColumn("row_hash", F.conv(F.substring("row_hash", 1, 15), 16, 10).cast("bigint"))
-        frames: list[tuple[Table, DataFrame, Where]] = [
+        beside: list[tuple[Table, DataFrame, Where]] = [
             (silver.REJECTED_EVENTS, rejected, of_deliveries),
             (silver.EXCLUDED_EVENTS, excluded, of_days),
-            # The last: its commit says that the reading was settled.
-            (silver.INTERACTIONS, judged.events.where(is_accepted()), of_days),
         ]
         try:
-            for table, frame, where in frames:
+            for table, frame, where in beside:
                 if all(where.values()):
                     columns = frame.select(*(column.name for column in table.columns))
                     self.note(table, self.warehouse.replace(table, columns, where, about))
+            if judged.event_days:
+                # The last: its commit says that the reading was settled.
+                commit = self.warehouse.replace_by_staged(judged.accepted, of_days, about)
+                self.note(silver.INTERACTIONS, commit)
         except CONFLICTS:
             return False
         return not self.readings.has_moved(judged.versions, own)

@@ -7,7 +7,7 @@ from datetime import date
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.interactions.bronze_rows import bronze_rows
@@ -16,21 +16,24 @@ from salience.interactions.rules import ROW_RULES
 from salience.settings import CleanSettings
 from salience.sources.deliveries import Delivery
 from salience.sources.failures import is_unreadable, reason
-from salience.sources.mapping import Dataset, SourceMapping
+from salience.sources.mapping import BRONZE_TABLES, Dataset, InteractionsMapping, SourceMapping
 from salience.sources.typed import FIRST_OF_ROW
-from salience.tables.warehouse import is_in
+from salience.tables.staged import StagedFiles
+from salience.tables.warehouse import Warehouse, is_in
 
 _TOTALS = ("rows", "emitted", "rejected", "passing")
 ByDay = Mapping[date, Mapping[str, int]]
 """Delivery day -> name -> events."""
+Read = Callable[[Sequence[Delivery]], DataFrame]
+"""Deliveries -> their rows with bronze's columns and `FIRST_OF_ROW`."""
 
 
 @dataclass(frozen=True)
 class Staged:
-    """Judged rows of the deliveries that can be read, kept by the session; and what became of every delivery."""
+    """Judged rows of the deliveries that can be read, in bronze's files; and what became of every delivery."""
 
-    rows: DataFrame
-    """Bronze's columns."""
+    files: StagedFiles | None
+    """None where there are no such deliveries."""
     outcomes: tuple[Delivery, ...]
     counts: ByDay
     """Events: `emitted`, `rejected`, `passing`, and by row rule."""
@@ -45,17 +48,19 @@ class Staged:
         """Their days."""
         return [delivery.day for delivery in self.deliveries]
 
+    @property
+    def rows(self) -> DataFrame | None:
+        """Their rows, with bronze's columns."""
+        return self.files.rows.where(is_in("delivery_date", self.days)) if self.files else None
+
     def left_with(self, outcomes: Sequence[Delivery]) -> "Staged":
         """Return what is left when some of the deliveries are not taken after all."""
-        left = replace(self, outcomes=tuple(outcomes))
-        return (
-            self if left.days == self.days else replace(left, rows=self.rows.where(is_in("delivery_date", left.days)))
-        )
+        return replace(self, outcomes=tuple(outcomes))
 
 
 @contextmanager
 def staged(
-    spark: SparkSession,
+    warehouse: Warehouse,
     mapping: SourceMapping,
     dataset: Dataset,
     key: PseudonymKey,
@@ -63,80 +68,104 @@ def staged(
     settings: CleanSettings,
 ) -> Iterator[Staged]:
     """Stage the deliveries that look good; those that cannot be read to their end are refused, each by itself."""
+    table = BRONZE_TABLES[dataset]
 
     def read(good: Sequence[Delivery]) -> DataFrame:
-        return bronze_rows(spark, mapping, dataset, key, good, settings)
+        return bronze_rows(warehouse.spark, mapping, dataset, key, good, settings)
 
     problems: dict[date, str] = {}
     while True:
         outcomes = tuple(d.refused(problems[d.day]) if d.day in problems else d for d in deliveries)
         good = [delivery for delivery in outcomes if delivery.state == "taken"]
-        rows = read(good).persist()
+        if not good:
+            yield Staged(None, outcomes, {})
+            return
         try:
-            counts, found = _try_to_count(rows, dataset, good, read)
+            files = warehouse.stage(table, read(good).drop(FIRST_OF_ROW))
+        except (PySparkException, Py4JJavaError) as error:
+            if not is_unreadable(error):
+                raise
+            problems |= _unreadable(error, good, read)
+            continue
+        try:
+            counts = _counts(files.rows, dataset, good, None if _is_one_a_row(mapping, dataset) else read(good))
+            found = {d.day: _too_few(counts[d.day], d) for d in good if counts[d.day]["rows"] != d.rows}
             if not found:
-                yield Staged(rows.drop(FIRST_OF_ROW), outcomes, counts)
+                yield Staged(files, outcomes, counts)
                 return
             problems |= found
         finally:
-            rows.unpersist()
+            files.discard()
 
 
-def _try_to_count(
-    rows: DataFrame, dataset: Dataset, good: Sequence[Delivery], read: Callable[[Sequence[Delivery]], DataFrame]
-) -> tuple[ByDay, dict[date, str]]:
-    """Return the counts, or the days of the deliveries that cannot be read and why."""
-    try:
-        counts = _count(rows, dataset)
-    except (PySparkException, Py4JJavaError) as error:
-        if not is_unreadable(error):
-            raise
-        if len(good) == 1:
-            return {}, {good[0].day: _blame(error, good[0], read)}
-        halves = good[: len(good) // 2], good[len(good) // 2 :]
-        found: dict[date, str] = {}
-        for half in halves:
-            # Kept too, so that every column is read: the bad value may be in one that no count asks for.
-            part = read(half).persist()
-            found |= _try_to_count(part, dataset, half, read)[1]
-            part.unpersist()
-        if not found:
-            raise
-        return {}, found
-    nothing = dict.fromkeys((*_TOTALS, *(rule.name for rule in ROW_RULES[dataset])), 0)
-    counts = {d.day: counts.get(d.day, nothing) for d in good}
-    return counts, {
-        d.day: f"{counts[d.day]['rows']} rows were read of the {d.rows} that its files count; clean it again"
-        for d in good
-        if counts[d.day]["rows"] != d.rows
-    }
+def _is_one_a_row(mapping: SourceMapping, dataset: Dataset) -> bool:
+    """Return whether every raw row stands for one row of ours."""
+    part = mapping.datasets[dataset]
+    return not (isinstance(part, InteractionsMapping) and part.emit)
 
 
-def _blame(
-    error: PySparkException | Py4JJavaError, delivery: Delivery, read: Callable[[Sequence[Delivery]], DataFrame]
-) -> str:
+def _too_few(counts: Mapping[str, int], delivery: Delivery) -> str:
+    return f"{counts['rows']} rows were read of the {delivery.rows} that its files count; clean it again"
+
+
+def _unreadable(error: PySparkException | Py4JJavaError, good: Sequence[Delivery], read: Read) -> dict[date, str]:
+    """Return the days of the deliveries that cannot be read, and why."""
+    if len(good) == 1:
+        return {good[0].day: _blame(error, good[0], read)}
+    found: dict[date, str] = {}
+    for half in (good[: len(good) // 2], good[len(good) // 2 :]):
+        try:
+            _read_all(read(half))
+        except (PySparkException, Py4JJavaError) as own:
+            if not is_unreadable(own):
+                raise
+            found |= _unreadable(own, half, read)
+    if not found:
+        raise error
+    return found
+
+
+def _read_all(rows: DataFrame) -> None:
+    """Read every column: the bad value may be in any."""
+    rows.write.format("noop").mode("overwrite").save()
+
+
+def _blame(error: PySparkException | Py4JJavaError, delivery: Delivery, read: Read) -> str:
     """Return which file of a delivery cannot be read and why; where the error does not name it, each is read alone."""
     for entry in delivery.files:
         if f"/{entry.name}" in str(error):
             return f"{entry.name}: {reason(error)}"
     for entry in delivery.files:
         try:
-            read([replace(delivery, path=entry.path, files=(entry,))]).write.format("noop").mode("overwrite").save()
+            _read_all(read([replace(delivery, path=entry.path, files=(entry,))]))
         except (PySparkException, Py4JJavaError) as own:
             if is_unreadable(own):
                 return f"{entry.name}: {reason(own)}"
     return reason(error)
 
 
-def _count(rows: DataFrame, dataset: Dataset) -> dict[date, dict[str, int]]:
-    """Count rows by delivery: raw ones, emitted ones, and those that break each row rule."""
-    totals = {
-        "rows": F.count_if(FIRST_OF_ROW),
-        "emitted": F.count("*"),
-        "rejected": F.count_if(F.size("violations") > 0),
-        "passing": F.count_if(F.size("violations") == 0),
-    }
-    by_rule = [F.count_if(F.array_contains("violations", rule.name)).alias(rule.name) for rule in ROW_RULES[dataset]]
-    found = rows.groupBy("delivery_date").agg(*(total.alias(name) for name, total in totals.items()), *by_rule)
-    counted = (row.asDict() for row in found.collect())
-    return {row.pop("delivery_date"): row for row in counted}
+def _counts(rows: DataFrame, dataset: Dataset, good: Sequence[Delivery], typed: DataFrame | None) -> ByDay:
+    """Count rows by delivery: raw ones, emitted ones, and those that break each row rule.
+
+    Args:
+        rows: bronze's.
+        dataset: whose rows they are.
+        good: their deliveries.
+        typed: what raw rows are counted in; None where each is one of `rows`.
+    """
+    nothing = dict.fromkeys((*_TOTALS, *(rule.name for rule in ROW_RULES[dataset])), 0)
+    counts = {delivery.day: dict(nothing) for delivery in good}
+    is_rejected = F.size("violations") > 0
+    totals = rows.groupBy("delivery_date").agg(
+        F.count("*").alias("rows"),
+        F.count("*").alias("emitted"),
+        F.count_if(is_rejected).alias("rejected"),
+        F.count_if(~is_rejected).alias("passing"),
+    )
+    raw = typed.where(FIRST_OF_ROW).groupBy("delivery_date").agg(F.count("*").alias("rows")) if typed else None
+    for row in (*totals.collect(), *(raw.collect() if raw else ())):
+        counts[row["delivery_date"]] |= {name: n for name, n in row.asDict().items() if name in _TOTALS}
+    broken = rows.where(is_rejected).select("delivery_date", F.explode("violations").alias("rule"))
+    for row in broken.groupBy("delivery_date", "rule").count().collect():
+        counts[row["delivery_date"]][row["rule"]] = row["count"]
+    return counts

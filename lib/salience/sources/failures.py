@@ -72,11 +72,14 @@ def _chain(error: PySparkException | Py4JJavaError) -> Iterator[Any]:
 
 
 def _is_frame(one: Any) -> bool:
-    """Return whether an exception only says that a job failed; by itself, without a cause, of lost executors."""
-    return str(one.getClass().getName()) == "org.apache.spark.SparkException" and _condition(one) is None
+    """Return whether an exception only says that a job or a writing task failed; without a cause, of lost executors."""
+    is_plain = str(one.getClass().getName()) == "org.apache.spark.SparkException"
+    return is_plain and _condition(one) in (None, "TASK_WRITE_FAILED")
 
 
 def _is_clusters(one: Any) -> bool:
+    if _is_frame(one):
+        return False
     state = _utils().getSqlState(one) if _is_a(one, "org.apache.spark.SparkThrowable") else None
     if any(_is_a(one, name) for name in _CLUSTERS_CLASSES) or (state or "").startswith(_CLUSTERS_STATES):
         return True

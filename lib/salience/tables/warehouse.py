@@ -4,7 +4,6 @@ import json
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from time import sleep
 from typing import Any
@@ -19,6 +18,7 @@ from pyspark.sql import types as T
 
 from salience.errors import ContractError, InputError
 from salience.tables.contract import Kind, Table
+from salience.tables.staged import Commit, StagedFiles
 from salience.tables.storage import open_folder, opening
 from salience.tables.stored import Stored, differences, properties, quoted
 
@@ -38,14 +38,6 @@ _PATIENCE_S = (0.2, 1.0, 3.0, 10.0)
 """Pauses between attempts to create a table that another run is creating."""
 
 PartitionValue = str | date
-
-
-@dataclass(frozen=True)
-class Commit:
-    """One write that happened: the Delta version that it made and the rows that it wrote."""
-
-    version: int
-    rows: int
 
 
 class Warehouse:
@@ -124,11 +116,26 @@ class Warehouse:
         """
         if table.kind is Kind.LEDGER:
             raise ContractError(f"{table}: ledgers are only appended to")
-        condition = " AND ".join(
-            f"{column} IN ({', '.join(_literal(value) for value in sorted(set(values)))})"
-            for column, values in where.items()
-        )
-        return self._write(table, frame, note, mode="overwrite", options={"replaceWhere": condition})
+        return self._write(table, frame, note, mode="overwrite", options={"replaceWhere": _condition(where)})
+
+    def stage(self, table: Table, frame: DataFrame) -> StagedFiles:
+        """Write rows of a table that no reader sees before `replace_by_staged`.
+
+        Raises:
+            ContractError: the frame's columns or types differ from the contract; every difference is listed.
+        """
+        conformed = self._prepared(table, frame)
+        return StagedFiles(self.spark, table, self.path(table), conformed)
+
+    def replace_by_staged(
+        self,
+        files: StagedFiles,
+        where: Mapping[str, Sequence[PartitionValue]],
+        note: Mapping[str, Any] | None = None,
+    ) -> Commit:
+        """Replace exactly the partitions named by `where` with what staged files hold of them, in one commit."""
+        values = {column: [str(value) for value in wanted] for column, wanted in where.items()}
+        return files.commit(_condition(where), values, {"run_id": self.run_id, **(note or {})})
 
     def append(self, table: Table, frame: DataFrame, note: Mapping[str, Any] | None = None) -> Commit:
         """Append rows to a ledger.
@@ -217,11 +224,7 @@ class Warehouse:
     def _write(
         self, table: Table, frame: DataFrame, note: Mapping[str, Any] | None, mode: str, options: Mapping[str, str]
     ) -> Commit:
-        conformed = conform(table, frame)
-        if self.exists(table):
-            self._require_current(table)
-        else:
-            self.ensure(table)
+        conformed = self._prepared(table, frame)
         write_id = uuid.uuid4().hex
         metadata = json.dumps({"run_id": self.run_id, "write_id": write_id, **(note or {})}, default=str)
         writer = conformed.write.format("delta").mode(mode).options(**options).option("userMetadata", metadata)
@@ -230,6 +233,15 @@ class Warehouse:
             writer = writer.option("optimizeWrite", "true")
         writer.save(self.path(table))
         return self._commit(table, write_id)
+
+    def _prepared(self, table: Table, frame: DataFrame) -> DataFrame:
+        """Return the frame as the contract says, and see to it that the table is there and is so, too."""
+        conformed = conform(table, frame)
+        if self.exists(table):
+            self._require_current(table)
+        else:
+            self.ensure(table)
+        return conformed
 
     def _commit(self, table: Table, write_id: str) -> Commit:
         """Return the commit that carries the mark; the newest, with no rows, where there was nothing to commit."""
@@ -261,6 +273,14 @@ def conform(table: Table, frame: DataFrame) -> DataFrame:
 def is_in(column: str, values: Sequence[PartitionValue]) -> SparkColumn:
     """Return the condition that `column` holds one of `values`; false for none."""
     return F.col(column).isin(list(values)) if values else F.lit(False)
+
+
+def _condition(where: Mapping[str, Sequence[PartitionValue]]) -> str:
+    """Return the SQL condition that each column holds one of its values."""
+    return " AND ".join(
+        f"{column} IN ({', '.join(_literal(value) for value in sorted(set(values)))})"
+        for column, values in where.items()
+    )
 
 
 def _require_same(table: Table, found: T.StructType) -> None:

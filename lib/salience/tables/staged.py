@@ -1,0 +1,96 @@
+"""Data files of a table that are written but in no commit yet: nobody sees them before they are committed.
+
+So rows are written once, however much is looked at before it is known which of them are taken. Delta offers that to
+its own commands only, by the classes that are used here.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from salience.tables.contract import Table
+from salience.tables.storage import open_folder
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One write that happened: the Delta version that it made and the rows that it wrote."""
+
+    version: int
+    rows: int
+
+
+class StagedFiles:
+    """Files below a table's folder; they are discarded unless they are committed."""
+
+    def __init__(self, spark: SparkSession, table: Table, path: str, frame: DataFrame) -> None:
+        """Write a frame that conforms to an existing table's contract; checks and nulls are looked at, too."""
+        self._spark, self._jvm = spark, _jvm(spark)
+        self.table = table
+        self._path = path
+        self._log = self._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)
+        self._left = list(_as_java(self._jvm, self._log.startTransaction().writeFiles(frame._jdf)))
+        self._files = tuple(self._left)
+
+    @property
+    def rows(self) -> DataFrame:
+        """What was written, with the table's columns."""
+        snapshot, none = self._log.unsafeVolatileSnapshot(), self._jvm.scala.Option.empty()
+        written = self._log.createDataFrame(snapshot, _as_scala(self._jvm, self._files), False, none)
+        frame = DataFrame(written, self._spark)
+        return frame.select(*(column.name for column in self.table.columns))
+
+    def commit(self, condition: str, values: Mapping[str, Sequence[str]], note: Mapping[str, Any]) -> Commit:
+        """Replace the rows of a condition on partitions with those of the files.
+
+        Args:
+            condition: SQL.
+            values: partition column -> its values as text; files of other partitions are not taken.
+            note: the commit's metadata.
+        """
+        taken = [file for file in self._files if _lies_in(file, values)]
+        delta = self._jvm.org.apache.spark.sql.delta
+        transaction = self._log.startTransaction()
+        parsed = self._spark._jsparkSession.sessionState().sqlParser().parseExpression(condition)
+        replaced = transaction.filterFiles(_as_scala(self._jvm, [parsed]), False)
+        removed = [file.remove() for file in _as_java(self._jvm, replaced)]
+        option = self._jvm.scala.Option
+        operation = getattr(delta, "DeltaOperations$Write")(
+            self._jvm.org.apache.spark.sql.SaveMode.Overwrite,
+            option.apply(_as_scala(self._jvm, self.table.partitions)),
+            option.apply(condition),
+            option.apply(json.dumps(note, default=str)),
+            *(option.empty() for _ in range(5)),
+        )
+        version = int(transaction.commit(_as_scala(self._jvm, [*taken, *removed]), operation))
+        self._left = [file for file in self._left if file not in taken]
+        return Commit(version, sum(int(file.numLogicalRecords().get()) for file in taken))
+
+    def discard(self) -> None:
+        """Delete the files that no commit took."""
+        while self._left:
+            file = self._left.pop()
+            file_system, path = open_folder(self._spark, f"{self._path}/{file.path()}")
+            file_system.delete(path, False)
+
+
+def _lies_in(file: Any, values: Mapping[str, Sequence[str]]) -> bool:
+    return all(file.partitionValues().apply(column) in wanted for column, wanted in values.items())
+
+
+def _jvm(spark: SparkSession) -> Any:
+    return spark.sparkContext._jvm
+
+
+def _as_java(jvm: Any, items: Any) -> Any:
+    return jvm.scala.jdk.javaapi.CollectionConverters.asJava(items)
+
+
+def _as_scala(jvm: Any, items: Iterable[Any]) -> Any:
+    listed = jvm.java.util.ArrayList()
+    for item in items:
+        listed.add(item)
+    return jvm.scala.jdk.javaapi.CollectionConverters.asScala(listed).toSeq()
