@@ -20,6 +20,7 @@ from tests.conftest import CONF
 from salience.interactions.bronze_rows import bronze_rows
 from salience.interactions.day_rules import judge_days
 from salience.interactions.pseudonyms import find_key
+from salience.interactions.suspects import suspects
 from salience.settings import load_settings
 from salience.sources.deliveries import find_deliveries
 from salience.sources.mapping import SourceMapping
@@ -135,14 +136,24 @@ def judged(spark, logs, partitions=None):
     found = find_deliveries(spark, str(logs), MAPPING, "interactions", DAYS)
     assert [delivery.state for delivery in found] == ["taken", "taken"]
     rows = bronze_rows(spark, MAPPING, "interactions", find_key("lab", "local", {}), found, CLEAN).persist()
-    passing = rows.where(F.size("violations") == 0).withColumnRenamed("raw_user_id", "user_id")
+    passing = rows.where(F.size("violations") == 0).withColumn("user_id", F.col("raw_user_id"))
     if partitions:
         passing = passing.repartition(partitions, "content_id")
     bronze = rows.collect()
     days = sorted({row["event_date"] for row in bronze if not row["violations"]})
-    verdicts = judge_days(passing, None, None, days, CLEAN).collect() if days else []
+    with suspects(passing, CLEAN) as found:
+        suspect, others = found.split(passing)
+        verdicts = judge_days(suspect, None, None, days, CLEAN).collect() if days else []
+        verdicts += others.withColumns(unsuspected()).collect()
     rows.unpersist()
     return bronze, verdicts
+
+
+def unsuspected():
+    """Return what stands of an event that nothing makes suspect."""
+    nothing = F.lit(None).cast("string")
+    reasons = F.array().cast("array<string>")
+    return {"reasons": reasons, "reason": nothing, "winner_event_id": nothing, "is_reused": F.lit(False)}
 
 
 def told(row):

@@ -1,0 +1,98 @@
+"""Files that are written ahead of their commit."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from delta.exceptions import ConcurrentAppendException
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+
+from salience.tables import silver
+from salience.tables.contract import Kind, Table, required
+from salience.tables.shared import EVENT_DATE, PLATFORM
+
+TABLE = Table(
+    layer="silver",
+    name="things",
+    kind=Kind.DAY,
+    made_by="clean_interactions",
+    comment="Things",
+    columns=(EVENT_DATE, PLATFORM, required("n", "int", "a number")),
+    key=(),
+    partitions=("event_date", "platform"),
+    checks={"positive": "n > 0"},
+)
+FIRST, SECOND = date(2026, 11, 2), date(2026, 11, 3)
+OF_FEED = {"platform": ["feed"], "event_date": [FIRST, SECOND]}
+
+
+def things(spark, *rows):
+    return spark.createDataFrame(list(rows), "event_date date, platform string, n int")
+
+
+def kept(warehouse):
+    return sorted(tuple(row) for row in warehouse.read(TABLE).collect())
+
+
+def data_files(warehouse):
+    return set(Path(warehouse.path(TABLE).removeprefix("file:")).rglob("*.parquet"))
+
+
+def test_staged_rows_can_be_read_back_but_stand_in_no_table_before_they_are_committed(spark, warehouse):
+    warehouse.replace(TABLE, things(spark, (FIRST, "feed", 1), (FIRST, "video", 2)), {"event_date": [FIRST]})
+    files = warehouse.stage(TABLE, things(spark, (FIRST, "feed", 7), (SECOND, "feed", 8)))
+    assert sorted(tuple(row) for row in files.rows.collect()) == [(FIRST, "feed", 7), (SECOND, "feed", 8)]
+    assert kept(warehouse) == [(FIRST, "feed", 1), (FIRST, "video", 2)]
+
+    commit = warehouse.replace_by_staged(files, OF_FEED, {"platform": "feed"})
+
+    assert kept(warehouse) == [(FIRST, "feed", 7), (FIRST, "video", 2), (SECOND, "feed", 8)]
+    assert commit.rows == 2
+    assert warehouse.notes(TABLE, 1)[0][:2] == (commit.version, {"run_id": "test", "platform": "feed"})
+
+
+def test_of_staged_files_only_those_of_the_named_partitions_are_taken_and_the_others_are_deleted(spark, warehouse):
+    files = warehouse.stage(TABLE, things(spark, (FIRST, "feed", 7), (SECOND, "feed", 8)))
+    staged = data_files(warehouse)
+    warehouse.replace_by_staged(files, {"platform": ["feed"], "event_date": [SECOND]})
+    files.discard()
+    assert kept(warehouse) == [(SECOND, "feed", 8)]
+    (left,) = data_files(warehouse)
+    assert left in staged and f"event_date={SECOND}" in str(left)
+
+
+def test_partitions_that_are_named_end_empty_where_nothing_is_staged_for_them(spark, warehouse):
+    warehouse.replace(TABLE, things(spark, (FIRST, "feed", 1), (SECOND, "feed", 2)), OF_FEED)
+    warehouse.replace_by_staged(warehouse.stage(TABLE, things(spark, (FIRST, "feed", 7))), OF_FEED)
+    assert kept(warehouse) == [(FIRST, "feed", 7)]
+
+
+def test_rows_that_break_a_check_are_refused_when_they_are_staged(spark, warehouse):
+    with pytest.raises((PySparkException, Py4JJavaError), match="positive"):
+        warehouse.stage(TABLE, things(spark, (FIRST, "feed", 0)))
+
+
+def test_another_commit_to_the_same_partitions_is_replaced_and_one_that_comes_between_conflicts(spark, warehouse):
+    files = warehouse.stage(TABLE, things(spark, (FIRST, "feed", 7)))
+    warehouse.replace(TABLE, things(spark, (FIRST, "feed", 1)), OF_FEED)
+    begin = files._log.startTransaction
+
+    class Log:
+        """Lets another writer commit when the transaction has begun."""
+
+        def startTransaction(self):  # noqa: N802 (Delta's name)
+            begun = begin()
+            warehouse.replace(TABLE, things(spark, (FIRST, "feed", 2)), OF_FEED)
+            return begun
+
+    files._log = Log()
+    with pytest.raises(ConcurrentAppendException):
+        warehouse.replace_by_staged(files, OF_FEED)
+    assert kept(warehouse) == [(FIRST, "feed", 2)]
+
+
+def test_staging_makes_the_table_that_is_not_there_yet_with_its_comments(spark, warehouse):
+    assert not warehouse.exists(silver.INTERACTIONS)
+    warehouse.stage(TABLE, things(spark, (FIRST, "feed", 7))).discard()
+    assert warehouse.exists(TABLE) and kept(warehouse) == [] and data_files(warehouse) == set()
