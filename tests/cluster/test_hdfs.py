@@ -156,7 +156,7 @@ def test_jobs_by_spark_submit_end_on_hdfs_as_on_a_local_disk_also_over_a_restart
     assert canonical_rows(warehouse, TABLES) == undisturbed
     assert not refused(warehouse)
     query = f"SELECT count(*) AS interactions FROM current.interactions WHERE event_date >= '{DAYS[0]}'"
-    asked = ["--env", "local", *settings("", warehouse.root, PLATFORMS), query]
+    asked = ["--env", "local", *settings(on_hdfs, warehouse.root, PLATFORMS), query]
     capsys.readouterr()
     assert run_job(query_tables.main, asked, interval=False, records=False, extra=query_tables.extra) == 0
     answer = capsys.readouterr().out
