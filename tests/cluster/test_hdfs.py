@@ -34,7 +34,7 @@ from salience.tables import bronze, ops, profiles, silver
 from salience.tables.outages import outages_told
 from salience.tables.warehouse import Warehouse
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 DAYS = ("2026-11-02", "2026-11-03", "2026-11-04")
 PLATFORMS = ("feed", "video")
@@ -124,7 +124,7 @@ def submit(hdfs: Hdfs, job: str, days: tuple[str, ...], warehouse: str, platform
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=400,
+        timeout=900,
         check=False,
     )
     return done.returncode, done.stdout
