@@ -31,3 +31,7 @@ class ContractError(SalienceError):
 
 class ConflictError(SalienceError):
     """Another run changed the same thing at the same time, and retrying did not help."""
+
+
+class StorageError(SalienceError):
+    """Storage that is full or does not answer: trouble of the cluster, which the same run may not meet again."""

@@ -10,7 +10,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ from salience.session import build_session
 from salience.settings import Settings, load_settings
 from salience.tables import ops, releases, silver
 from salience.tables.contract import Table
+from salience.tables.outages import outages_told
 from salience.tables.staged import Commit
 from salience.tables.warehouse import PartitionValue, Warehouse
 
@@ -204,10 +205,12 @@ class Job:
         begun = monotonic()
         self.progress.begin(self.name)
         try:
-            yield self
+            with outages_told():
+                yield self
         except Exception as error:
             try:
-                self.record(error)
+                with outages_told():
+                    self.record(error)
             except Exception as second:
                 self.tell(f"could not record the failed run: {one_line(second)}")
             self.progress.leave(self.name)
@@ -267,10 +270,7 @@ def run_job(
         settings = load_settings(conf_dir, arguments.env, os.environ, arguments.set)
         spark = build_session(f"salience {name}", conf_dir, arguments.env)
         job = Job(name, arguments, conf_dir, settings, spark, Progress(), arguments.release)
-        if not records:
-            main(job)
-            return 0
-        with job.recorded():
+        with outages_told(), job.recorded() if records else nullcontext():
             main(job)
         return 0
     except SalienceError as error:

@@ -1,14 +1,13 @@
 """Whose fault it is when a delivery cannot be read: its own, or the cluster's, which the next attempt may not meet."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
-from py4j.java_gateway import is_instance_of
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
-from pyspark.errors.exceptions.captured import CapturedException
+
+from salience.tables.outages import causes, is_a
 
 _CLUSTERS_CLASSES = (
     *("java.lang.OutOfMemoryError", "java.lang.LinkageError", "java.lang.InternalError"),
@@ -39,14 +38,14 @@ def is_unreadable(error: PySparkException | Py4JJavaError) -> bool:
 
     All are, but those that are the cluster's. Told by classes only: a message may hold a value, and that anything.
     """
-    chain = list(_chain(error))
+    chain = list(causes(error))
     told = [one for one in chain if not _is_frame(one)]
     return bool(told) and not any(_is_clusters(one) for one in chain)
 
 
 def reason(error: PySparkException | Py4JJavaError) -> str:
     """Return in one line why a delivery could not be read."""
-    told = [one for one in _chain(error) if not _is_frame(one)]
+    told = [one for one in causes(error) if not _is_frame(one)]
     failed = next((name for one in told if (name := _condition(one))), None)
     if failed and failed.startswith(_ABOUT_FILES):
         about = next(one for one in told if _condition(one))
@@ -61,16 +60,6 @@ def reason(error: PySparkException | Py4JJavaError) -> str:
     return f"an expression of the mapping fails on a value ({name}); use try_cast or get in it, or deliver it again"
 
 
-def _chain(error: PySparkException | Py4JJavaError) -> Iterator[Any]:
-    """Yield the Java exception and its causes."""
-    one: Any = error.java_exception if isinstance(error, Py4JJavaError) else None
-    if isinstance(error, CapturedException):
-        one = error._origin
-    while one is not None:
-        yield one
-        one = one.getCause()
-
-
 def _is_frame(one: Any) -> bool:
     """Return whether an exception only says that a job or a writing task failed; without a cause, of lost executors."""
     is_plain = str(one.getClass().getName()) == "org.apache.spark.SparkException"
@@ -80,30 +69,26 @@ def _is_frame(one: Any) -> bool:
 def _is_clusters(one: Any) -> bool:
     if _is_frame(one):
         return False
-    state = _utils().getSqlState(one) if _is_a(one, "org.apache.spark.SparkThrowable") else None
-    if any(_is_a(one, name) for name in _CLUSTERS_CLASSES) or (state or "").startswith(_CLUSTERS_STATES):
+    state = _utils().getSqlState(one) if is_a(one, "org.apache.spark.SparkThrowable") else None
+    if any(is_a(one, name) for name in _CLUSTERS_CLASSES) or (state or "").startswith(_CLUSTERS_STATES):
         return True
     if (_condition(one) or "").startswith("INTERNAL_ERROR_"):  # of the network, the shuffle, the executor...
         return True
-    if not _is_a(one, "java.io.IOException") or any(_is_a(one, name) for name in _DELIVERYS_CLASSES):
+    if not is_a(one, "java.io.IOException") or any(is_a(one, name) for name in _DELIVERYS_CLASSES):
         return False
     thrower = next((name for name in _frames(one).split() if name.startswith("org.apache.")), "")
-    if _is_a(one, "java.io.EOFException"):
+    if is_a(one, "java.io.EOFException"):
         return thrower.startswith(_NETWORK)
     return not thrower.startswith(_READERS)
 
 
 def _condition(one: Any) -> str | None:
-    return _utils().getCondition(one) if _is_a(one, "org.apache.spark.SparkThrowable") else None
+    return _utils().getCondition(one) if is_a(one, "org.apache.spark.SparkThrowable") else None
 
 
 def _frames(one: Any) -> str:
     """Return the classes that an exception went through, the thrower first."""
     return " ".join(str(frame.getClassName()) for frame in one.getStackTrace())
-
-
-def _is_a(one: Any, name: str) -> bool:
-    return bool(is_instance_of(SparkContext._gateway, one, name))
 
 
 def _utils() -> Any:
