@@ -45,7 +45,8 @@ def _is_null(*columns: str) -> Callable[[CleanSettings], Column]:
     return lambda _: _any(F.col(name).isNull() for name in columns)
 
 
-def _malformed(*columns: str) -> Callable[[CleanSettings], Column]:
+def malformed(*columns: str) -> Callable[[CleanSettings], Column]:
+    """Return the condition that any of the columns holds a text that is no id."""
     return lambda settings: _any(
         (F.length(name) > settings.max_id_length) | F.col(name).rlike(r"\p{Cntrl}|^\s|\s$|^$") for name in columns
     )
@@ -169,7 +170,7 @@ _OWN: dict[Dataset, tuple[Rule, ...]] = {
 def _malformed_id(dataset: Dataset) -> Rule:
     ids = [c.name for c in BRONZE_TABLES[dataset].columns if c.name.endswith("_id")]
     meaning = "an id is blank, has control characters or blanks around it, or is too long (clean.max_id_length)"
-    return Rule("malformed_id", _malformed(*ids), meaning)
+    return Rule("malformed_id", malformed(*ids), meaning)
 
 
 ROW_RULES: dict[Dataset, tuple[Rule, ...]] = {
