@@ -17,7 +17,7 @@ Takes the logs of one UTC day into the tables and publishes a release that looks
   to redo one, clear `open_release` and what follows it.
 - **Needs**: the Spark environment's `spark-submit` first on PATH, client deploy mode (in cluster mode spark-submit
   hides a job's exit code), the connection `spark_default`, the variables of `spark_jobs.py`, and the jobs' own, such as
-  `SALIENCE_WAREHOUSE` and `SALIENCE_PSEUDONYM_KEY_<PLATFORM>`.
+  `SALIENCE_WAREHOUSE` and `SALIENCE_PSEUDONYM_KEY_<PLATFORM>` (or a Hadoop credential provider that holds the keys).
 """
 
 with DAG(

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from salience.interactions.cleaning import Source, clean_dataset
-from salience.interactions.pseudonyms import KEY_VARIABLE, find_key
+from salience.interactions.keys import KEY_VARIABLE, find_keys
 from salience.interactions.thresholds import require_known_reasons
 from salience.job import Job, run_job, side_by_side
 from salience.sources import intake
@@ -17,6 +17,7 @@ from salience.sources.deliveries import Delivery
 from salience.sources.fit import require_fitting
 from salience.sources.mapping import SourceMapping, load_mapping
 from salience.tables import ops, silver
+from salience.tables.pseudonym_keys import require_same_keys
 
 
 def main(job: Job) -> None:
@@ -24,10 +25,11 @@ def main(job: Job) -> None:
     mappings = [load_mapping(job.conf_dir, platform) for platform in job.settings.platforms]
     for mapping in mappings:
         require_fitting(job.spark, mapping)
-    keys = {m.platform: find_key(m.platform, job.arguments.env, os.environ) for m in mappings}
+    keys = find_keys(job.spark, job.settings.platforms, job.arguments.env, os.environ)
     job.key_ids = {platform: key.key_id for platform, key in keys.items()}
     for platform in (platform for platform, key in keys.items() if key.is_demo):
         job.tell(f"warning: {platform} uses the demo pseudonym key; set {KEY_VARIABLE}{platform.upper()}")
+    require_same_keys(job.warehouse, job.key_ids, job.settings.clean.attempts)
     for dimension in (silver.CONTENTS, silver.USERS):
         job.warehouse.ensure(dimension)  # empty for platforms that deliver none
     seen: list[Delivery] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 from pyspark.sql import functions as F
 
 from salience.interactions.cleaning import Source, clean_dataset
-from salience.interactions.pseudonyms import find_key
+from salience.interactions.keys import find_key
 from salience.settings import load_settings
 from salience.sources.mapping import SourceMapping, load_mapping
 from salience.tables import silver

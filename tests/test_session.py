@@ -81,3 +81,12 @@ def test_a_java_home_without_java_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(InputError, match=f"JAVA_HOME is {tmp_path}, but there is no bin/java in it"):
         require_java()
+
+
+def test_executors_on_a_cluster_log_by_the_file_that_is_sent_to_them():
+    """Their logs would show the values that expressions fail on."""
+    properties = read_properties(CONF / "spark" / "cluster.conf")
+    sent = CONF.parent / properties["spark.files"]
+    assert "(value not shown)" in sent.read_text(encoding="utf-8")
+    (option,) = (one for one in properties["spark.executor.extraJavaOptions"].split() if "log4j2" in one)
+    assert option == f"-Dlog4j2.configurationFile=file:{sent.name}"

@@ -9,12 +9,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from salience.errors import InputError, SettingsError
 
 MINIMUM_JAVA = 17
+CREDENTIAL_PROVIDERS = "hadoop.security.credential.provider.path"
+"""Hadoop's property that names its credential providers, like jceks://hdfs@namenode/keys.jceks."""
 
 
 def build_session(app_name: str, conf_dir: Path, env: str) -> SparkSession:
@@ -45,6 +50,36 @@ def build_session(app_name: str, conf_dir: Path, env: str) -> SparkSession:
     if "DeltaSparkSessionExtension" not in str(spark.conf.get("spark.sql.extensions", "")):
         raise SettingsError(f"this Spark session has no Delta Lake: use --properties-file conf/spark/{env}.conf")
     return spark
+
+
+def find_credential(spark: SparkSession, alias: str) -> str | None:
+    """Return what the credential providers of the session's Hadoop configuration hold under an alias; None for nothing.
+
+    Hadoop's own look-up goes on to properties of that name. This one refuses them: event logs show them.
+
+    Raises:
+        SettingsError: a provider cannot be read, or there is such a property.
+    """
+    jvm: Any = spark.sparkContext._jvm
+    configuration = spark.sparkContext._jsc.hadoopConfiguration()
+    if configuration.get(alias) is not None:
+        raise SettingsError(
+            f"the property {alias} holds a secret in clear text, which event logs show: take it away, keep a new "
+            f"secret with a credential provider ({CREDENTIAL_PROVIDERS})"
+        )
+    try:
+        for provider in jvm.org.apache.hadoop.security.alias.CredentialProviderFactory.getProviders(configuration):
+            entry = provider.getCredentialEntry(alias)
+            if entry is not None:
+                return "".join(entry.getCredential())
+    except (Py4JJavaError, PySparkException) as error:
+        told = str(error.java_exception) if isinstance(error, Py4JJavaError) else str(error)
+        path = configuration.get(CREDENTIAL_PROVIDERS)
+        raise SettingsError(
+            f"{path} cannot be read for {alias}: {told.splitlines()[0]}; check {CREDENTIAL_PROVIDERS} and "
+            "HADOOP_CREDSTORE_PASSWORD"
+        ) from None
+    return None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from tests.conftest import CONF
 
 from salience.interactions.bronze_rows import bronze_rows
-from salience.interactions.pseudonyms import find_key
+from salience.interactions.keys import find_key
 from salience.settings import load_settings
 from salience.sources.deliveries import find_deliveries
 from salience.sources.mapping import SourceMapping

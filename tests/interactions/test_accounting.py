@@ -19,7 +19,7 @@ from tests.conftest import CONF
 
 from salience.interactions.bronze_rows import bronze_rows
 from salience.interactions.day_rules import judge_days
-from salience.interactions.pseudonyms import find_key
+from salience.interactions.keys import find_key
 from salience.interactions.suspects import suspects
 from salience.settings import load_settings
 from salience.sources.deliveries import find_deliveries

@@ -3,8 +3,8 @@ import hmac
 
 import pytest
 
-from salience.errors import SettingsError
-from salience.interactions.pseudonyms import PseudonymKey, find_key, with_pseudonyms
+from salience.interactions.keys import find_key
+from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
 
 IDS = [
     "",
@@ -91,32 +91,3 @@ def test_no_plan_and_no_text_of_a_key_shows_the_secret(spark, capsys):
     assert "user_id" in told
     for secret in (key.secret, pad):
         assert secret.decode("latin-1") not in told and secret.hex() not in told.lower()
-
-
-def test_the_demo_key_serves_locally_and_is_refused_elsewhere():
-    assert find_key("feed", "local", {}).is_demo
-    with pytest.raises(SettingsError, match="SALIENCE_PSEUDONYM_KEY_FEED is not set: set it to the platform's secret"):
-        find_key("feed", "cluster", {})
-
-
-def test_the_key_that_everyone_knows_is_refused_on_a_cluster_though_it_is_set():
-    known = {"SALIENCE_PSEUDONYM_KEY_FEED": find_key("feed", "local", {}).secret.decode()}
-    with pytest.raises(SettingsError, match="SALIENCE_PSEUDONYM_KEY_FEED"):
-        find_key("feed", "cluster", known)
-
-
-def test_one_platforms_key_is_not_anothers():
-    with pytest.raises(SettingsError, match="SALIENCE_PSEUDONYM_KEY_VIDEO is not set"):
-        find_key("video", "cluster", {"SALIENCE_PSEUDONYM_KEY_FEED": "a" * 32})
-
-
-def test_a_key_that_is_set_is_used_locally_too():
-    key = find_key("feed", "local", {"SALIENCE_PSEUDONYM_KEY_FEED": "a" * 32})
-    assert (key.secret, key.is_demo) == (b"a" * 32, False)
-
-
-@pytest.mark.parametrize(("env", "text"), [("cluster", ""), ("local", ""), ("cluster", "fifteen letters")])
-def test_a_short_key_is_refused_without_being_shown(env, text):
-    with pytest.raises(SettingsError, match="SALIENCE_PSEUDONYM_KEY_FEED is shorter than 16 characters") as caught:
-        find_key("feed", env, {"SALIENCE_PSEUDONYM_KEY_FEED": text})
-    assert not text or text not in str(caught.value)

@@ -18,8 +18,9 @@ import measure_audience
 import recommend
 import simulate_logs
 import train_recommender
+from salience.interactions.pseudonyms import PseudonymKey
 from salience.job import run_job
-from salience.tables import silver
+from salience.tables import catalog, ops, silver
 
 pytestmark = pytest.mark.integration
 
@@ -109,6 +110,49 @@ def test_a_job_that_comes_too_early_names_the_job_to_run_first(spark, refused, t
     told = refused(*DAY, "--set", f"warehouse={tmp_path}", main=build_profiles.main)
     assert told.startswith("silver.interactions: no such table in ")
     assert told.endswith("; run jobs/clean_interactions.py first")
+
+
+def test_a_platform_without_a_key_on_a_cluster_configuration_is_told_both_ways_to_give_one(
+    spark, capsys, warehouse, monkeypatch
+):
+    # As under spark-submit, whose properties are those of this session; the other ones would start a real cluster.
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    arguments = [*DAY, "--env", "cluster", "--set", "platforms=[feed]", "--set", f"warehouse={warehouse.root}"]
+    assert run_job(clean_interactions.main, arguments) == 2
+    (told,) = (line for line in capsys.readouterr().err.splitlines() if " WARN " not in line)
+    assert told == (
+        "clean_interactions: feed has no pseudonym key: set the variable SALIENCE_PSEUDONYM_KEY_FEED, or the alias "
+        "salience.pseudonym.key.feed of a Hadoop credential provider (hadoop.security.credential.provider.path), to "
+        "its secret key (keep it for good)"
+    )
+    assert {str(table) for table in catalog.TABLES if warehouse.exists(table)} == {"ops.runs"}
+
+
+def test_another_key_than_the_tables_is_refused_before_anything_is_written(
+    spark, refused, capsys, warehouse, tmp_path, monkeypatch
+):
+    arguments = ["--set", "platforms=[feed]", "--set", f"logs={tmp_path}", "--set", f"warehouse={warehouse.root}"]
+    typo, right, wrong = ("a typo in a first run", "the key of the tables", "yet another secret key")
+
+    def clean(day, secret):
+        monkeypatch.setenv("SALIENCE_PSEUDONYM_KEY_FEED", secret)
+        return run_job(clean_interactions.main, ["--env", "local", "--date", day, *arguments])
+
+    assert clean("2026-11-02", typo) == 2  # there are no logs
+    deliver(tmp_path, "2026-11-02", [feed_event()])
+    deliver(tmp_path, "2026-11-03", [feed_event(log_id="e2", ts="2026-11-03T10:00:00Z")])
+    assert clean("2026-11-02", right) == 0
+    there = [t for t in catalog.TABLES if t is not ops.RUNS and warehouse.exists(t)]
+    before = {str(table): warehouse.version(table) for table in there}
+    monkeypatch.setenv("SALIENCE_PSEUDONYM_KEY_FEED", wrong)
+    capsys.readouterr()
+    told = refused("--date", "2026-11-03", *arguments)
+    ids = [PseudonymKey("feed", secret.encode()).key_id for secret in (right, wrong)]
+    assert told.startswith(f"feed: its tables are kept under the key {ids[0]}, but the key given is {ids[1]}: give the")
+    assert {str(table): warehouse.version(table) for table in there} == before
+    assert clean("2026-11-03", right) == 0
+    run = warehouse.read(ops.RUNS).orderBy("started_at").select("key_ids", "status").collect()
+    assert [tuple(row) for row in run[2:]] == [({"feed": ids[1]}, "failed"), ({"feed": ids[0]}, "succeeded")]
 
 
 def run(job, *arguments, **environment):

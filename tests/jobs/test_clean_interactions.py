@@ -296,7 +296,7 @@ def test_a_value_that_an_expression_fails_on_refuses_its_delivery_and_is_shown_n
     assert clean("2026-11-02", "2026-11-04") == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert "refused 1 of 3 deliveries (2 taken): feed/interactions/dt=2026-11-03: part-0.parquet: " in error
-    assert "an expression of the mapping fails on a value (CAST_INVALID_INPUT)" in error
+    assert "an expression of the mapping fails on a value (cast(device as int))" in error
     assert [event_id for event_id, _ in accepted(warehouse)] == ["e2", "e4"]
     for table in (ops.DELIVERIES, ops.RUNS, ops.AUDITS):
         assert "secret@" not in str(warehouse.read(table).collect())

@@ -14,7 +14,7 @@ from tests.conftest import CONF
 from tests.logs import deliver_as_mapped
 
 import clean_interactions
-from salience.interactions.pseudonyms import find_key
+from salience.interactions.keys import find_key
 from salience.job import run_job
 from salience.sources.mapping import load_mapping
 from salience.tables import bronze, ops, silver

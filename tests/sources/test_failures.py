@@ -8,6 +8,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from salience.sources.failures import is_unreadable, reason
+from salience.sources.guarded import guarded
 
 pytestmark = pytest.mark.integration
 SECRET = "ann@example.com"
@@ -24,22 +25,22 @@ def failure():
     assert caught, "nothing failed"
 
 
-@pytest.mark.parametrize(
-    ("expression", "value", "name"),
-    [
-        ("cast(s as int)", f"x\n{SECRET}", "CAST_INVALID_INPUT"),
-        ("cast(s as int)", f"java.net.ConnectException {SECRET}", "CAST_INVALID_INPUT"),
-        ("cast(s as int)", f"[FAILED_READ_FILE] {SECRET}", "CAST_INVALID_INPUT"),
-        ("xpath_string(s, 'a')", f"<a>{SECRET}", "RuntimeException"),
-        ("split(s, s)", f"({SECRET}", "PatternSyntaxException"),
-        ("rlike(s, s)", f"Caused by: java.io.IOException: Filesystem closed ({SECRET}", "PatternSyntaxException"),
-        ("format_string(concat(left(s, 0), '%d'), s)", SECRET, "IllegalFormatConversionException"),
-        ("parse_json(s)", SECRET, "MALFORMED_RECORD_IN_PARSING.WITHOUT_SUGGESTION"),
-        ("sequence(1, length(s) * 9999999999L)", SECRET, "COLLECTION_SIZE_LIMIT_EXCEEDED.PARAMETER"),
-        ("timestamp_seconds(length(s) * 99999999999999L)", SECRET, "ArithmeticException"),
-        ("map(s, 1, s, 2)", SECRET, "DUPLICATED_MAP_KEY"),
-    ],
-)
+FAILING = [
+    ("cast(s as int)", f"x\n{SECRET}", "CAST_INVALID_INPUT"),
+    ("cast(s as int)", f"java.net.ConnectException {SECRET}", "CAST_INVALID_INPUT"),
+    ("cast(s as int)", f"[FAILED_READ_FILE] {SECRET}", "CAST_INVALID_INPUT"),
+    ("xpath_string(s, 'a')", f"<a>{SECRET}", "RuntimeException"),
+    ("split(s, s)", f"({SECRET}", "PatternSyntaxException"),
+    ("rlike(s, s)", f"Caused by: java.io.IOException: Filesystem closed ({SECRET}", "PatternSyntaxException"),
+    ("format_string(concat(left(s, 0), '%d'), s)", SECRET, "IllegalFormatConversionException"),
+    ("parse_json(s)", SECRET, "MALFORMED_RECORD_IN_PARSING.WITHOUT_SUGGESTION"),
+    ("sequence(1, length(s) * 9999999999L)", SECRET, "COLLECTION_SIZE_LIMIT_EXCEEDED.PARAMETER"),
+    ("timestamp_seconds(length(s) * 99999999999999L)", SECRET, "ArithmeticException"),
+    ("map(s, 1, s, 2)", SECRET, "DUPLICATED_MAP_KEY"),
+]
+
+
+@pytest.mark.parametrize(("expression", "value", "name"), FAILING)
 def test_what_an_expression_fails_on_is_the_deliverys_fault_and_only_the_class_is_told(spark, expression, value, name):
     rows = spark.range(2).select(F.when(F.col("id") == 0, value).otherwise("x").alias("s")).repartition(2)
     with failure() as caught:
@@ -49,6 +50,26 @@ def test_what_an_expression_fails_on_is_the_deliverys_fault_and_only_the_class_i
     assert reason(error) == (
         f"an expression of the mapping fails on a value ({name}); use try_cast or get in it, or deliver it again"
     )
+
+
+@pytest.mark.parametrize(("expression", "value", "name"), FAILING)
+def test_a_guarded_expression_fails_without_a_word_of_the_value(spark, expression, value, name):
+    rows = spark.range(2).select(F.when(F.col("id") == 0, value).otherwise("x").alias("s")).repartition(2)
+    with failure() as caught:
+        rows.select(guarded(expression)).write.format("noop").mode("overwrite").save()
+    (error,) = caught
+    assert is_unreadable(error)
+    assert reason(error) == (
+        f"an expression of the mapping fails on a value ({expression}); use try_cast or get in it, or deliver it again"
+    )
+    assert SECRET not in str(error) and SECRET not in error._origin.toString()
+
+
+def test_a_guarded_expression_has_the_value_and_the_type_of_the_expression(spark):
+    rows = spark.createDataFrame([("1,2", 3), (None, None)], "s string, n int")
+    for text in ("s", "split(s, ',')", "cast(split_part(s, ',', 1) as int) + n", "map('a', s)", "n > 2", "null"):
+        plain, safe = rows.select(F.expr(text).alias("v")), rows.select(guarded(text).alias("v"))
+        assert plain.dtypes == safe.dtypes and plain.collect() == safe.collect(), text
 
 
 def raised(one):

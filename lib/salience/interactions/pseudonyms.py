@@ -10,13 +10,8 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from salience.errors import SettingsError
-
-KEY_VARIABLE = "SALIENCE_PSEUDONYM_KEY_"
-MINIMUM_KEY_LENGTH = 16
 _BLOCK = 64
 _INNER, _OUTER = "__inner_pad", "__outer_pad"
-_DEMO_KEY = "salience demo key: for trying things out, never for people's data"
 
 
 @dataclass(frozen=True)
@@ -35,26 +30,6 @@ class PseudonymKey:
     def key_id(self) -> str:
         """First 16 hex digits of a hash of the key: tells keys apart and reveals none."""
         return hashlib.sha256(b"key id of " + self.secret).hexdigest()[:16]
-
-
-def find_key(platform: str, env: str, variables: Mapping[str, str]) -> PseudonymKey:
-    """Return the platform's key from SALIENCE_PSEUDONYM_KEY_<PLATFORM>; locally, the demo key where it is not set.
-
-    Raises:
-        SettingsError: the variable is missing on a cluster, or the key is too short or too well known to protect
-            anybody.
-    """
-    variable = KEY_VARIABLE + platform.upper()
-    text = variables.get(variable)
-    if text is None and env == "local":
-        return PseudonymKey(platform, _DEMO_KEY.encode(), is_demo=True)
-    if text is None:
-        raise SettingsError(f"{variable} is not set: set it to the platform's secret key (keep it for good)")
-    if text == _DEMO_KEY and env != "local":
-        raise SettingsError(f"{variable} holds the demo key, which everyone knows: set it to a secret key")
-    if len(text) < MINIMUM_KEY_LENGTH:
-        raise SettingsError(f"{variable} is shorter than {MINIMUM_KEY_LENGTH} characters: use a longer random key")
-    return PseudonymKey(platform, text.encode(), is_demo=text == _DEMO_KEY)
 
 
 def with_pseudonyms(

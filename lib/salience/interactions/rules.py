@@ -45,7 +45,9 @@ def _is_null(*columns: str) -> Callable[[CleanSettings], Column]:
     return lambda _: _any(F.col(name).isNull() for name in columns)
 
 
-def _malformed(*columns: str) -> Callable[[CleanSettings], Column]:
+def malformed(*columns: str) -> Callable[[CleanSettings], Column]:
+    """Return the condition that any of the columns holds a text that is no id."""
+
     def broken(settings: CleanSettings) -> Column:
         # One regular expression over all ids; blanks other than the space are control characters.
         conditions = [F.concat_ws("", *columns).rlike(r"\p{Cntrl}")]
@@ -175,7 +177,7 @@ _OWN: dict[Dataset, tuple[Rule, ...]] = {
 def _malformed_id(dataset: Dataset) -> Rule:
     ids = [c.name for c in BRONZE_TABLES[dataset].columns if c.name.endswith("_id")]
     meaning = "an id is blank, has control characters or blanks around it, or is too long (clean.max_id_length)"
-    return Rule("malformed_id", _malformed(*ids), meaning)
+    return Rule("malformed_id", malformed(*ids), meaning)
 
 
 ROW_RULES: dict[Dataset, tuple[Rule, ...]] = {

@@ -19,6 +19,7 @@ from salience.errors import ConflictError
 from salience.interactions.consent import Find, contradicted, withdrawn
 from salience.interactions.day_rules import is_accepted, is_late_in_day, judge_days, looked_at
 from salience.interactions.dimensions import RAW_IDS
+from salience.interactions.left_out import excluded_rows, rejected_rows
 from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
 from salience.interactions.readings import BRONZE, DELIVERIES, EVENT_DAYS, READING, Readings
 from salience.interactions.rules import DAY_RULES
@@ -147,13 +148,9 @@ class EventDays:
             READING: uuid4().hex,
             **judged.versions,
         }
-        rejected = judged.rejected.withColumnRenamed("violations", "reasons")
-        excluded = judged.suspects.where(~is_accepted())
-        erased = F.col("reason") == "erased"
-        excluded = excluded.withColumn("user_id", F.when(~erased, F.col("user_id")))
-        # Beside a pseudonym, the hash of the raw row would let anybody try raw ids until one fits.
-        keyed = with_pseudonyms(self.warehouse.spark, excluded, self.key, {"row_hash": "row_hash"})
-        excluded = keyed.withColumn("row_hash", F.conv(F.substring("row_hash", 1, 15), 16, 10).cast("bigint"))
+        spark = self.warehouse.spark
+        rejected = rejected_rows(spark, judged.rejected, self.key, self.settings)
+        excluded = excluded_rows(spark, judged.suspects.where(~is_accepted()), self.key)
         beside: list[tuple[Table, DataFrame, Where]] = [
             (silver.REJECTED_EVENTS, rejected, of_deliveries),
             (silver.EXCLUDED_EVENTS, excluded, of_days),

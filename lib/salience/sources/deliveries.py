@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from salience.sources import files
-from salience.sources.failures import is_unreadable
+from salience.sources.failures import in_brief, is_unreadable
 from salience.sources.files import FileEntry
 from salience.sources.fit import added_columns, misfit, raw_schema, required_columns
 from salience.sources.mapping import Dataset, SourceMapping
@@ -209,4 +209,4 @@ class _SchemaCheck:
 
 def _cause(error: PySparkException | Py4JJavaError) -> str:
     text = str(error.java_exception) if isinstance(error, Py4JJavaError) else str(error)
-    return text.splitlines()[0][:300]
+    return in_brief(text)[:300]

@@ -7,6 +7,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 
+from salience.sources.guarded import RAISED
 from salience.tables.outages import causes, is_a
 
 _CLUSTERS_CLASSES = (
@@ -53,11 +54,21 @@ def reason(error: PySparkException | Py4JJavaError) -> str:
         # Damaged pages whose values Spark decodes only where they are used.
         about = next((one for one in told if not failed and "org.apache.parquet." in _frames(one)), None)
     if about is not None:
-        line = next(iter(str(about.getMessage() or about.getClass().getName()).splitlines()), "")
-        return f"it cannot be read to its end: {_TASK.sub('', line.strip())[:300]}; deliver it again"
+        line = _TASK.sub("", in_brief(str(about.getMessage() or about.getClass().getName())))
+        return f"it cannot be read to its end: {line[:300]}; deliver it again"
     # Not Spark's own words: they show the value, which may be somebody's name.
     name = failed or str(told[0].getClass().getSimpleName())
+    if name == RAISED:
+        name = next(str(one.getMessageParameters().get("errorMessage")) for one in told if _condition(one))
     return f"an expression of the mapping fails on a value ({name}); use try_cast or get in it, or deliver it again"
+
+
+def in_brief(text: str) -> str:
+    """Return the first line of an error's text, without the part of a file's footer that Thrift adds.
+
+    That part may hold a column's smallest and largest value.
+    """
+    return next(iter(text.splitlines()), "").partition(" Struct: ")[0].strip()
 
 
 def _is_frame(one: Any) -> bool:

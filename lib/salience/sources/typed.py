@@ -12,6 +12,7 @@ from pyspark.sql import types as T
 
 from salience.sources.deliveries import Delivery
 from salience.sources.fit import raw_schema
+from salience.sources.guarded import guarded
 from salience.sources.mapping import (
     BRONZE_TABLES,
     Dataset,
@@ -83,10 +84,10 @@ def _typed(raw: DataFrame, mapping: SourceMapping, dataset: Dataset, schema: T.S
     has_time = F.lit(True)
     if isinstance(part, InteractionsMapping):
         columns["action"] = _action(part)
-        source = raw.select(F.expr(part.event_time.source)).schema[0].dataType
+        source = raw.select(guarded(part.event_time.source)).schema[0].dataType
         time = _event_time(part.event_time, source)
         columns["event_time"] = time
-        has_time = F.expr(part.event_time.source).isNotNull()
+        has_time = guarded(part.event_time.source).isNotNull()
         if "utc_offset_min" not in part.columns:
             columns["utc_offset_min"] = _utc_offset_min(part.event_time, time)
         if part.emit and "event_id" in part.columns:
@@ -130,10 +131,10 @@ def _mapped_columns(
     wanted = [column for column in BRONZE_TABLES[dataset].columns if column.name not in (*_JUDGED, "event_date")]
     for column in wanted:
         text = part.columns.get(column.name)
-        value = F.expr(text) if text is not None else F.lit(None)
+        value = guarded(text) if text is not None else F.lit(None)
         for name, emitted in overrides.items():
             if column.name in emitted.columns:
-                value = F.when(F.col(_EMIT) == name, F.expr(emitted.columns[column.name])).otherwise(value)
+                value = F.when(F.col(_EMIT) == name, guarded(emitted.columns[column.name])).otherwise(value)
         values[column.name] = value
     given = {field.name: field.dataType for field in raw.select(*(v.alias(n) for n, v in values.items())).schema}
     for column in wanted:
@@ -161,7 +162,7 @@ def _emitted(part: InteractionsMapping) -> Column:
 
     That one has no action and is rejected for it: no row goes without a trace.
     """
-    found = names_where({name: F.expr(emitted.when or "true") for name, emitted in part.emit.items()})
+    found = names_where({name: guarded(emitted.when or "true") for name, emitted in part.emit.items()})
     return F.when(F.size(found) == 0, F.array(F.lit(""))).otherwise(found)
 
 
@@ -169,7 +170,7 @@ def _action(part: InteractionsMapping) -> Column:
     if part.action is None:
         source, values = F.col(_EMIT), {name: emitted.action for name, emitted in part.emit.items()}
     else:
-        source, values = F.expr(part.action.source).cast("string"), part.action.values
+        source, values = guarded(part.action.source).cast("string"), part.action.values
     return F.element_at(F.create_map(*(F.lit(item) for pair in values.items() for item in pair)), source)
 
 
@@ -181,7 +182,7 @@ def _event_time(part: TimeMapping, source: T.DataType) -> Column:
         source: the type of what the log gives: a timestamp that is adjusted to UTC may be shifted by no zone.
     """
     is_text, is_instant = isinstance(source, T.StringType), isinstance(source, T.TimestampType)
-    raw = F.expr(part.source)
+    raw = guarded(part.source)
     if part.unit in _PER_SECOND:
         per_second = _PER_SECOND[part.unit]
         if isinstance(source, T.IntegralType):
@@ -217,7 +218,7 @@ def _time_of_integer(number: Column, per_second: int) -> Column:
 
 def _utc_offset_min(part: TimeMapping, time: Column) -> Column:
     """Return the offset that the text itself gives, else the zone's offset at that time, else null."""
-    text = F.expr(part.source).cast("string")
+    text = guarded(part.source).cast("string")
     pattern = _OFFSET_AT_END if _format_has_offset(part) else _OFFSET
     sign = F.when(F.regexp_extract(text, pattern, 1) == "-", -1).otherwise(1)
     given = sign * (

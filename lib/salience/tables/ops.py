@@ -1,6 +1,7 @@
 """Ops ledgers: what ran, what was checked, what is published."""
 
 from salience.tables.contract import Column, Kind, Table, required
+from salience.tables.shared import PLATFORM
 
 _RUN = required("run_id", "string", "run that wrote the row")
 
@@ -77,6 +78,19 @@ DELIVERIES = _ledger(
         required("seen_at", "timestamp", "UTC"),
     ),
     ("run_id", "platform", "dataset", "delivery_date"),
+)
+
+PSEUDONYM_KEYS = _ledger(
+    "pseudonym_keys",
+    "Under which key a platform's pseudonyms are made: its row with the largest generation says so",
+    (
+        PLATFORM,
+        required("generation", "int", "from 1; a next one only where the platform had no rows under the one before"),
+        required("key_id", "string", "first 16 hex digits of a hash of the key"),
+        _RUN,
+        required("first_used_at", "timestamp", "UTC"),
+    ),
+    ("platform", "generation"),
 )
 
 OPENED_RELEASES = _ledger(

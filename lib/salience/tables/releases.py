@@ -16,7 +16,8 @@ from pyspark.sql import functions as F
 from salience.errors import ConflictError, InputError
 from salience.tables import catalog, ops
 from salience.tables.contract import Kind, Table
-from salience.tables.warehouse import CONFLICTS, Warehouse
+from salience.tables.ledgers import insert_new
+from salience.tables.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def open_release(warehouse: Warehouse, as_of: date, attempts: int) -> str:
             "opened_at": datetime.now(UTC),
         }
 
-    return str(_compare_and_set(warehouse, ops.OPENED_RELEASES, "release_id", next_row, attempts)["release_id"])
+    return str(_compare_and_set(warehouse, ops.OPENED_RELEASES, next_row, attempts)["release_id"])
 
 
 def newest(warehouse: Warehouse, as_of: str | None = None) -> ReleaseRow | None:
@@ -186,7 +187,7 @@ def publish(warehouse: Warehouse, release_id: str, attempts: int) -> ReleaseRow:
             "published_at": datetime.now(UTC),
         }
 
-    return _release_row(_compare_and_set(warehouse, ops.RELEASES, "release_seq", next_row, attempts))
+    return _release_row(_compare_and_set(warehouse, ops.RELEASES, next_row, attempts))
 
 
 def roll_back(warehouse: Warehouse, release_seq: int, attempts: int) -> ReleaseRow:
@@ -217,7 +218,7 @@ def roll_back(warehouse: Warehouse, release_seq: int, attempts: int) -> ReleaseR
             "published_at": datetime.now(UTC),
         }
 
-    return _release_row(_compare_and_set(warehouse, ops.RELEASES, "release_seq", next_row, attempts))
+    return _release_row(_compare_and_set(warehouse, ops.RELEASES, next_row, attempts))
 
 
 def as_of_day(release_id: str) -> str:
@@ -237,17 +238,14 @@ def require_unpublished(warehouse: Warehouse, release_id: str) -> None:
 
 
 def _compare_and_set(
-    warehouse: Warehouse, ledger: Table, key: str, next_row: Callable[[], dict[str, Any]], attempts: int
+    warehouse: Warehouse, ledger: Table, next_row: Callable[[], dict[str, Any]], attempts: int
 ) -> dict[str, Any]:
     """Insert `next_row()` unless its key is taken; when it is, or another commit came between, read and try again."""
     warehouse.ensure(ledger)
+    (key,) = ledger.key
     for _ in range(attempts):
         row = next_row()
-        target = warehouse.ensure(ledger).alias("ledger")
-        source = warehouse.frame(ledger, [row]).alias("new")
-        try:
-            target.merge(source, f"ledger.{key} = new.{key}").whenNotMatchedInsertAll().execute()
-        except CONFLICTS:
+        if not insert_new(warehouse, ledger, [row]):
             continue
         winner = warehouse.read(ledger).where(F.col(key) == row[key]).head()
         if winner is not None and winner["run_id"] == row["run_id"]:

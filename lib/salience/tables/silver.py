@@ -17,7 +17,6 @@ from salience.tables.shared import (
     DELIVERY_DATE,
     EVENT_DATE,
     PLATFORM,
-    ROW_HASH,
     SOURCE_FILE,
     USER,
     one_of,
@@ -25,6 +24,7 @@ from salience.tables.shared import (
 
 _EVENT_ID = required("event_id", "string", "the source's id of the event, or a hash of its identifying columns")
 _CREATOR = Column("creator_id", "string", "pseudonym of the creator's account; null where the source has none")
+_KEYED_HASH = required("row_hash", "bigint", "hash of bronze's row_hash under the platform's key: tells rows apart")
 _VALID_FROM = required("valid_from", "timestamp", "from when this version holds, UTC (start of its delivery day)")
 _VALID_TO = Column("valid_to", "timestamp", "until when it holds (exclusive); null for the newest version")
 
@@ -65,8 +65,8 @@ REJECTED_EVENTS = Table(
         DELIVERY_DATE,
         PLATFORM,
         required("reasons", "array<string>", "row rules that the row breaks, sorted"),
-        Column("event_id", "string", "the source's id of the event, if it had one"),
-        ROW_HASH,
+        Column("event_id", "string", "the source's id of the event; null where it had none, or a malformed one"),
+        _KEYED_HASH,
         SOURCE_FILE,
     ),
     key=(),
@@ -98,7 +98,7 @@ EXCLUDED_EVENTS = Table(
             "for a duplicate the event that stands for it, for a double tap the one just before it",
         ),
         DELIVERY_DATE,
-        ROW_HASH,
+        _KEYED_HASH,
     ),
     key=(),
     partitions=("event_date", "platform"),
