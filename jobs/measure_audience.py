@@ -1,8 +1,8 @@
 """Measure contents and audience on the asked days, and on every other day whose input changed since it was measured.
 
-Reads silver.interactions and silver.users; writes gold.content_daily and gold.audience_daily, each audited before it
-becomes visible. Attributes of people that are delivered late reach the segments of a measured day only when that day is
-asked for again.
+Reads silver.interactions and silver.users; writes gold.content_daily and gold.audience_daily, each audited while exact,
+then without figures about few people (privacy.min_cell_people). Attributes of people that are delivered late reach the
+segments of a measured day only when that day is asked for again.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ from salience.settings import settings_as_json
 from salience.tables import activity, silver
 from salience.tables.audits import audit_days, enforce
 from salience.tables.contract import Table
+from salience.tables.suppression import audit_suppressed, publishable
 
 Rows = Callable[[Sequence[date]], DataFrame]
 Totals = Callable[[Sequence[date]], dict[str, int]]
 
 
 def main(job: Job) -> None:
-    settings = job.settings.metrics
-    platforms = job.settings.platforms
+    settings, platforms = job.settings.metrics, job.settings.platforms
     interactions = job.read(silver.INTERACTIONS).where(F.col("platform").isin(platforms))
     users = job.read(silver.USERS)
     silver_notes = job.warehouse.notes(silver.INTERACTIONS)
@@ -35,16 +35,20 @@ def main(job: Job) -> None:
     log = {platform: Span(first, last) for platform, first, last in spans}
     if not any(span.first <= job.as_of for span in log.values()):
         raise job.no_past()
-    measured_by = f"{platforms} {settings_as_json(settings)}"
+    fewest = job.settings.privacy.min_cell_people
+    measured_by = f"{platforms} {settings_as_json(settings)} of {fewest} people at least"
 
     def measure(table: Table, window_days: int, rows: Rows, totals: Totals = lambda _: {}) -> None:
         gold_notes = job.warehouse.notes(table) if job.warehouse.exists(table) else []
         todo = plan(job.days, log, silver_notes, gold_notes, window_days, measured_by)
-        job.say(f"measuring {table} on {len(todo.days)} days, {todo.days[0]} to {todo.days[-1]}")
+        place = f"{todo.days[0]} to {todo.days[-1]}"
+        job.say(f"measuring {table} on {len(todo.days)} days, {place}")
         note = todo.note(job.inputs[str(silver.INTERACTIONS)], measured_by)
         measured = rows(todo.days).persist()
-        enforce(job.warehouse, audit_days(table, measured, f"{todo.days[0]} to {todo.days[-1]}", totals(todo.days)))
-        job.write_partitions(table, measured, {"platform": platforms, "event_date": todo.days}, note)
+        audits = audit_days(table, measured, place, totals(todo.days))
+        shown = publishable(table, measured, fewest)
+        enforce(job.warehouse, [*audits, audit_suppressed(table, shown, place, fewest)])
+        job.write_partitions(table, shown, {"platform": platforms, "event_date": todo.days}, note)
         measured.unpersist()
 
     of_contents = (partial(function, interactions, settings=settings) for function in (content_daily, content_totals))

@@ -204,6 +204,14 @@ class MetricSettings(_Group):
     """Actions that count as engagement."""
 
 
+class PrivacySettings(_Group):
+    """What published tables tell of few people."""
+
+    min_cell_people: int = Field(ge=1)
+    """Figures of gold's aggregates that are about fewer people are null (`suppressed_cells` counts them); 1 shows all.
+    Another value measures every day anew; releases stay as they were published."""
+
+
 class ReleaseSettings(_Group):
     """How releases are published."""
 
@@ -246,6 +254,7 @@ class Settings(_Group):
     recommend: RecommendSettings
     engagement: EngagementSettings
     metrics: MetricSettings
+    privacy: PrivacySettings
     release: ReleaseSettings
     simulate: SimulationSettings
 
