@@ -145,11 +145,11 @@ def test_with_one_person_enough_all_is_told(settings, made):
 def measured(spark, settings, warehouse):
     """Return a function: fewest people -> (reach by content, dau by segment, cells suppressed by table)."""
     seen = [("c1", n) for n in range(12)] + [("c2", n) for n in range(3)]
-    events = [{"user": f"u{n}", "content_id": content, "at": "2 10:00"} for content, n in seen]
+    events = [{"user": f"u{n}x", "content_id": content, "at": "2 10:00"} for content, n in seen]
     where = {"event_date": [DAY], "platform": ["feed"]}
     warehouse.replace(silver.INTERACTIONS, silver_rows.interactions(spark, events), where)
     people = [
-        {"user": f"u{n}", "attributes": {"region": "north" if n < 4 else "south"}, "valid_from": "1 00:00"}
+        {"user": f"u{n}x", "attributes": {"region": "north" if n < 4 else "south"}, "valid_from": "1 00:00"}
         for n in range(12)
     ]
     warehouse.replace(silver.USERS, silver_rows.users(spark, people), {"platform": ["feed"]})

@@ -30,7 +30,7 @@ def log():
     for content in range(60):
         chance = {action: draw.choice([0.0, 0.05, 0.2, 0.6, 0.97, 1.0]) for action in ("impression", "play", *POSITIVE)}
         for person in range(int(draw.integers(1, 40))):
-            at = {"user": f"u{person}", "content_id": f"c{content}", "at": "2 10:00"}
+            at = {"user": f"u{person}x", "content_id": f"c{content}", "at": "2 10:00"}
             for action, p in chance.items():
                 if draw.random() >= p:
                     continue
@@ -72,6 +72,17 @@ def check_shares(row, content):
         assert row["engaged_reach"] is not None and row["reach"] is not None
 
 
+def check_completion(row, content):
+    """Check what the share of plays that were watched to the end tells of who watched."""
+    plays = [(r["user"], r["dwell_s"] >= 9.5) for r in LOG if r["content_id"] == content and "dwell_s" in r]
+    for told in (
+        {who for who, _ in plays},
+        {who for who, whole in plays if whole},
+        {w for w, whole in plays if not whole},
+    ):
+        assert row["completion_rate_by_plays"] is None or is_safe(told), content
+
+
 def measured(spark):
     settings = MetricSettings(segment_attributes=[], positive_actions=POSITIVE)
     return content_daily(interactions(spark, LOG), [DAY], settings).persist()
@@ -100,6 +111,7 @@ def test_what_a_day_of_a_content_publishes_tells_of_no_few_people(spark):
         assert row["plays"] is None or is_safe(who(content, ["play"]))
         watched = {r["user"] for r in LOG if r["content_id"] == content and r.get("dwell_s")}
         assert row["watch_time_s"] is None or is_safe(watched)
+        check_completion(row, content)
         untold = set()
         for action, rate in PARTS.items():
             part = who(content, [action])
@@ -142,6 +154,7 @@ def test_what_a_profile_of_a_content_publishes_tells_of_no_few_people_however_of
     for content, row in found.items():
         assert row["people"] is None
         check_shares(row, content)
+        check_completion(row, content)
         for action, count in (row["actions"] or {}).items():
             people = who(content, [action])
             assert count == (before[content]["actions"][action] if is_safe(people) else None), (content, action)

@@ -67,7 +67,7 @@ def is_safe(people):
     return people == 0 or people >= K
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(drawn=st.lists(worlds, min_size=15, max_size=25))
 def test_no_figure_difference_or_rest_is_about_fewer_than_k_people_and_what_is_shown_is_exact(spark, drawn):
     given_rows = exact(spark, drawn)

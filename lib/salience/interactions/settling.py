@@ -21,6 +21,7 @@ from salience.interactions.day_rules import is_accepted, is_late_in_day, judge_d
 from salience.interactions.dimensions import RAW_IDS
 from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
 from salience.interactions.readings import BRONZE, DELIVERIES, EVENT_DAYS, READING, Readings
+from salience.interactions.retention import cut_off, withdraw
 from salience.interactions.rules import DAY_RULES
 from salience.settings import MAX_FUTURE_DAYS, MAX_LATENESS_DAYS, CleanSettings
 from salience.tables import bronze, silver
@@ -74,14 +75,15 @@ class EventDays:
         # Exactly these are read: a frame of the newest would be read anew, and otherwise, behind the first commit.
         versions = self.readings.versions()
         left = self.readings.left()
-        settled = sorted({*deliveries, *left.deliveries})
+        cut = cut_off(self.warehouse, self.platform)
+        settled = cut.kept({*deliveries, *left.deliveries})
         rows = self._bronze(versions[str(bronze.EVENTS)], deliveries, staged)
         delivered = rows.where(is_in("delivery_date", settled))
         passing = rows.where(F.size("violations") == 0)
         people = versions[str(silver.USERS)]
         refusing = withdrawn(self.warehouse, self.platform, people)
         reconsidered = contradicted(self.warehouse, self.platform, left.people, people, refusing)
-        touched = sorted({*also, *left.event_days, *self._dirty_days(delivered, settled, reconsidered)})
+        touched = cut.open({*also, *left.event_days, *self._dirty_days(delivered, settled, reconsidered)})
         events = self._in_reach(passing, touched, settled).where(looked_at("event_date", touched, self.settings))
         named = with_pseudonyms(self.warehouse.spark, events.drop("violations", "payload"), self.key, RAW_IDS)
         judged = judge_days(named, refusing, self._erased(), touched, self.settings).persist()
@@ -137,6 +139,7 @@ class EventDays:
             (silver.INTERACTIONS, judged.events.where(is_accepted()), of_days),
         ]
         try:
+            withdraw(self.warehouse, self.platform, judged.versions, lambda: self.readings.left().people, self.note)
             for table, frame, where in frames:
                 if all(where.values()):
                     columns = frame.select(*(column.name for column in table.columns))

@@ -94,8 +94,10 @@ def suppressed(exact: DataFrame, small: SmallCells, fewest: int) -> DataFrame:
         )
         shown[name] = F.when(~flags[name], F.transform_values(name, _shown_entry(fewest)))
     found = reduce(lambda total, count: total + F.coalesce(count, F.lit(0)), counts, F.coalesce(SUPPRESSED, F.lit(0)))
+    # Counted ahead: beside what is shown, a name within a function over a map would mean what is shown by that name.
+    counted = flagged.withColumn(SUPPRESSED, found)
     kept = [name for name in exact.columns if name not in (PEOPLE, SUPPRESSED)]
-    return flagged.select(*(shown.get(name, F.col(name)).alias(name) for name in kept), found.alias(SUPPRESSED))
+    return counted.select(*(shown.get(name, F.col(name)).alias(name) for name in kept), SUPPRESSED)
 
 
 def _flag(place: int) -> str:
