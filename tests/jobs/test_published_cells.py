@@ -122,12 +122,11 @@ def test_a_run_that_died_before_the_release_row_is_published_by_the_next_one_as_
     for table in PUBLISHED[:2]:
         hide_in_release(made, table, made.read(table).where(F.col("release_id") == FIRST), FIRST, 5)
     half_way = {str(table): made.version(table) for table in PUBLISHED}
-    third = releases.open_release(made, AS_OF, 1)
     assert publish(settings, FIRST) == 0
     # What was hidden is not written again.
     assert [made.version(table) - half_way[str(table)] for table in PUBLISHED] == [0, 0, 1]
     assert snapshot(made, FIRST) == snapshot(made, SECOND)
-    assert releases.newest(made).tables == {str(table): FIRST for table in PUBLISHED} and third != FIRST
+    assert releases.newest(made).tables == {str(table): FIRST for table in PUBLISHED}
 
 
 def test_with_one_person_enough_all_is_told(settings, made):
