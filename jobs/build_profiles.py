@@ -1,8 +1,13 @@
-"""Describe each person and each content as of the interval's last day: gold.user_profiles and gold.content_profiles."""
+"""Describe each person and each content as of the interval's last day: gold.user_profiles and gold.content_profiles.
+
+People who refuse analysis as of that day have no profile; what they did while they consented counts in the contents'.
+"""
 
 from salience.job import Job, run_job
+from salience.profiles.consent import ANALYSIS, without_refusing
 from salience.profiles.contents import content_profiles
 from salience.profiles.people import user_profiles
+from salience.recommend.split import end_of
 from salience.tables import profiles, silver
 
 
@@ -11,7 +16,7 @@ def main(job: Job) -> None:
     interactions, contents = job.read_past(), job.read(silver.CONTENTS)
     job.say(f"describing people as of {job.as_of}")
     people = user_profiles(
-        interactions,
+        without_refusing(interactions, job.read(silver.USERS), end_of(job.as_of), [ANALYSIS]),
         contents,
         job.as_of,
         settings.profiles,

@@ -1,4 +1,8 @@
-"""Audit a release's snapshots and, if all pass, make them visible with one row in ops.releases."""
+"""Audit a release's snapshots and, if all pass, make them visible with one row in ops.releases.
+
+Audits see exact figures; before the release becomes visible, those about fewer than privacy.min_cell_people people are
+taken out of its snapshots.
+"""
 
 from pyspark.sql import functions as F
 
@@ -6,6 +10,7 @@ from salience.errors import InputError
 from salience.job import Job, run_job
 from salience.tables import catalog, recommendations, releases
 from salience.tables.audits import Audit, audit_everyone_served, audit_full_lists, audit_snapshot, enforce
+from salience.tables.suppression import hide_in_release
 from salience.tables.views import register
 
 
@@ -31,6 +36,8 @@ def main(job: Job) -> None:
         if candidates is not None:
             audits += audit_everyone_served(candidates, lists, shortfalls, release_id)
     enforce(job.warehouse, audits)
+    for name, rows in frames.items():
+        hide_in_release(job.warehouse, catalog.by_name(name), rows, release_id, job.settings.privacy.min_cell_people)
     row = releases.publish(job.warehouse, release_id, job.settings.release.publish_attempts)
     if job.settings.release.register_views:
         register(job.warehouse)

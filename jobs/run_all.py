@@ -41,7 +41,7 @@ def main(job: Job) -> None:
         partial(job.step, measure_audience.main, **days),
     )
     steps(score_engagement, recommend, publish_release)
-    job.progress.print(summary(job.warehouse, job.as_of))
+    job.progress.print(summary(job.warehouse, job.as_of, job.settings.privacy.min_cell_people))
 
 
 def extra(parser: ArgumentParser) -> None:

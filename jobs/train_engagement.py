@@ -1,8 +1,10 @@
 """Train each platform's engagement model on exposures up to the as-of day and measure it on the latest of them.
 
 A platform with too few exposures or only one label goes without a new model: the last one, if any, stays in force.
+Nothing is learnt from, or judged on, people who refuse analysis or personalisation as of that day.
 
-Reads silver.interactions and silver.contents; writes gold.engagement_evaluation and the models engagement/<platform>.
+Reads silver.interactions, silver.contents and silver.users; writes gold.engagement_evaluation and the models
+engagement/<platform>.
 """
 
 from salience.engagement.exposures import exposures, labelled
@@ -12,6 +14,8 @@ from salience.engagement.train import judge, train
 from salience.engagement.windows import windows
 from salience.errors import InputError
 from salience.job import Job, run_job
+from salience.profiles.consent import without_refusing
+from salience.recommend.split import end_of
 from salience.settings import settings_as_json
 from salience.tables import engagement, silver
 
@@ -19,7 +23,8 @@ from salience.tables import engagement, silver
 def main(job: Job) -> None:
     settings = job.settings.engagement
     split = windows(job.as_of, settings)
-    exposed = exposures(job.read(silver.INTERACTIONS), job.as_of, settings).persist()
+    interactions = without_refusing(job.read(silver.INTERACTIONS), job.read(silver.USERS), end_of(job.as_of))
+    exposed = exposures(interactions, job.as_of, settings).persist()
     job.say("finding exposures, what they led to, and what was known before each")
     labelled_ones = labelled(exposed, job.as_of, settings)
     examples = features(labelled_ones, exposed, job.read(silver.CONTENTS), settings).persist()

@@ -1,6 +1,7 @@
 """Choose, judge and fit the ALS recommender of each platform on the interactions up to the interval's last day.
 
 A platform without an interaction that weighs goes without a new model: the last one stays in force, if there is one.
+Models and baselines alike learn from, and are judged on, people who refuse neither analysis nor personalisation.
 Writes gold.recommender_evaluation and the models als/<platform> of the release.
 """
 
@@ -11,6 +12,7 @@ from pyspark.sql import functions as F
 
 from salience.errors import InputError
 from salience.job import Job, run_job
+from salience.profiles.consent import without_refusing
 from salience.recommend.caching import kept
 from salience.recommend.evaluate import as_frame, choose, report
 from salience.recommend.split import cuts
@@ -21,7 +23,7 @@ from salience.tables import recommendations, silver
 def main(job: Job) -> None:
     settings = job.settings.recommend
     windows = cuts(job.as_of, settings.evaluation_days)
-    past = job.read_past()
+    past = without_refusing(job.read_past(), job.read(silver.USERS), windows.report_end)
     contents = job.read(silver.CONTENTS)
     rows = []
     for platform in job.settings.platforms:

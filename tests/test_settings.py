@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -193,3 +194,25 @@ def test_a_folder_in_place_of_a_file_is_refused(conf):
     (conf / "local.yaml").unlink()
     (conf / "local.yaml").mkdir()
     assert refused(conf) == f"{conf}/local.yaml: cannot be read: Is a directory"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["retention.bronze_days=13"], "retention.bronze_days (13) must be at least 14: 7 days for corrections beside"),
+        (["retention.bronze_days=70", "clean.max_lateness_days=60"], "retention.bronze_days (70) must be at least 71"),
+        (["retention.silver_days=60"], "bronze_days (90) must be at most silver_days (60)"),
+        (["retention.bronze_days=null"], "bronze_days (None) must be at most silver_days (730)"),
+        (["retention.silver_days=55", "retention.bronze_days=20"], "retention.silver_days: Input should be greater"),
+        (["privacy.min_cell_people=0"], "privacy.min_cell_people: Input should be greater than or equal to 1"),
+    ],
+)
+def test_layers_that_would_keep_too_little_and_cells_of_nobody_are_refused(given, told):
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        load_settings(CONF, "local", {}, given)
+
+
+def test_layers_may_keep_everything_and_bronze_as_little_as_corrections_need():
+    for_ever = [f"retention.{layer}_days=null" for layer in ("bronze", "silver", "gold")]
+    assert load_settings(CONF, "local", {}, for_ever).retention.bronze_days is None
+    assert load_settings(CONF, "local", {}, ["retention.bronze_days=14"]).retention.bronze_days == 14

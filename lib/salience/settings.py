@@ -28,6 +28,11 @@ MAX_LATENESS_DAYS = 60
 MAX_FUTURE_DAYS = 2
 """Nor lie further ahead of their delivery."""
 
+AHEAD_DAYS = 2 + MAX_FUTURE_DAYS
+"""A delivery bears on no event day that begins so many days after it: on none of its events, nor on the day after."""
+WEEK = 7
+"""Days that a delivery may at least be corrected for."""
+
 MAX_DAYS = 36_500
 """The longest window, a century."""
 
@@ -204,6 +209,37 @@ class MetricSettings(_Group):
     """Actions that count as engagement."""
 
 
+class PrivacySettings(_Group):
+    """What published tables tell of few people."""
+
+    min_cell_people: int = Field(ge=1)
+    """Figures of gold's aggregates that are about fewer people are null (`suppressed_cells` counts them); 1 shows all.
+    Another value measures every day anew; releases stay as they were published."""
+
+
+class RetentionSettings(_Group):
+    """How many days, the as-of day of jobs/apply_retention.py included, each layer keeps; null for ever.
+
+    Releases and their snapshots, dimensions, what other datasets delivered (dimensions are made of it) and ledgers are
+    not affected. Recommenders see no more of the past than silver keeps.
+    """
+
+    bronze_days: int | None = Field(ge=1, le=MAX_DAYS)
+    """Delivery days of bronze.events, which holds raw ids. Older deliveries are refused from then on, and what they
+    may have bearing on stays in silver as it is."""
+    silver_days: int | None = Field(ge=56, le=MAX_DAYS)
+    """Event days of silver.interactions and silver.excluded_events, delivery days of silver.rejected_events. What was
+    measured of a day whose 28-day window is not whole any more stays as it is."""
+    gold_days: int | None = Field(ge=1, le=MAX_DAYS)
+    """Event days of gold.content_daily and gold.audience_daily."""
+
+    @model_validator(mode="after")
+    def _bronze_is_shortest(self) -> "RetentionSettings":
+        if self.silver_days is not None and (self.bronze_days is None or self.bronze_days > self.silver_days):
+            raise ValueError(f"bronze_days ({self.bronze_days}) must be at most silver_days ({self.silver_days})")
+        return self
+
+
 class ReleaseSettings(_Group):
     """How releases are published."""
 
@@ -246,6 +282,8 @@ class Settings(_Group):
     recommend: RecommendSettings
     engagement: EngagementSettings
     metrics: MetricSettings
+    privacy: PrivacySettings
+    retention: RetentionSettings
     release: ReleaseSettings
     simulate: SimulationSettings
 
@@ -255,6 +293,16 @@ class Settings(_Group):
         if len(set(platforms)) < len(platforms):
             raise ValueError("names a platform twice")
         return platforms
+
+    @model_validator(mode="after")
+    def _late_deliveries_meet_their_neighbours(self) -> "Settings":
+        kept, least = self.retention.bronze_days, self.clean.max_lateness_days + AHEAD_DAYS + WEEK
+        if kept is not None and kept < least:
+            raise ValueError(
+                f"retention.bronze_days ({kept}) must be at least {least}: {WEEK} days for corrections beside "
+                f"clean.max_lateness_days ({self.clean.max_lateness_days}) and {AHEAD_DAYS}"
+            )
+        return self
 
     def hash(self) -> str:
         """Return the SHA-256 over all settings, in hex."""
@@ -350,6 +398,9 @@ def describe(error: ValidationError, where: str, origins: Mapping[str, str] | No
             problems.append(f"{key}: there is no such key{origin}")
         elif item["type"] == "missing":
             problems.append(f"{key}: is missing")
+        elif not key:
+            # What contradicts what is said; all settings together say no more.
+            problems.append(item["msg"].removeprefix("Value error, "))
         else:
             problems.append(f"{key}: {item['msg']} (given: {item['input']!r})")
     return f"{where}: " + "; ".join(problems)

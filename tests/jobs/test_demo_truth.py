@@ -65,6 +65,21 @@ def interactions(demo):
 
 
 @pytest.fixture(scope="module")
+def consenting(demo):
+    """Return a function: rows of people -> those of people who refuse neither analysis nor personalisation."""
+    newest = demo.table("silver.users").sort_values("valid_from").groupby(PERSON).tail(1)
+    refuses = newest["consent_analysis"].eq(False) | newest["consent_personalised"].eq(False)
+    refusing = newest.loc[refuses, PERSON]
+    assert 0 < len(refusing) < len(newest)
+
+    def rows_of_others(rows):
+        known = rows.merge(refusing, on=PERSON, how="left", indicator="refuses")
+        return known[known["refuses"] == "left_only"].drop(columns="refuses")
+
+    return rows_of_others
+
+
+@pytest.fixture(scope="module")
 def seen(interactions):
     """Every pair of a person and a content that have met."""
     return interactions.dropna(subset="content_id")[PAIR].drop_duplicates()
@@ -158,10 +173,10 @@ def test_als_ranks_better_than_every_popularity_beyond_chance(demo, platform):
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_popularity_ranks_as_well_as_pandas_finds(demo, interactions, platform):
+def test_popularity_ranks_as_well_as_pandas_finds(demo, interactions, consenting, platform):
     settings = SETTINGS["recommend"]
     cut = END - pd.Timedelta(days=settings["evaluation_days"])
-    rows = of(platform, interactions).dropna(subset="content_id")
+    rows = consenting(of(platform, interactions)).dropna(subset="content_id")
     rows = rows.rename(columns={"content_id": "content", "event_time": "at"})
     rows["weight"] = rows["action"].map(settings["action_weights"]).fillna(0.0)
     past, later = rows[rows["at"] < cut], rows[rows["at"] >= cut]
@@ -184,11 +199,11 @@ def test_popularity_ranks_as_well_as_pandas_finds(demo, interactions, platform):
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_the_engagement_model_tells_more_than_chance_and_no_more_than_what_was_planted(
-    demo, interactions, shown, platform
+    demo, interactions, consenting, shown, platform
 ):
     settings = SETTINGS["engagement"]
     window = pd.Timedelta(hours=settings["label_hours"])
-    exposed = of(platform, shown).sort_values("event_time")
+    exposed = consenting(of(platform, shown)).sort_values("event_time")
     actions = of(platform, interactions)
     actions = actions[actions["action"].isin(settings["positive_actions"])].dropna(subset="content_id")
     # An action credits the last exposure before it.
@@ -246,6 +261,12 @@ def test_lists_engage_more_by_the_engagement_model_than_by_als_and_than_what_is_
         assert len(gain) == gain.count() == len(people)
         assert gain.mean() > 4 * error, (better, worse)
         assert mean[better] > times * mean[worse], (better, worse)
+
+
+def test_who_refuses_is_scored_by_no_model_and_gets_what_is_popular(demo, consenting):
+    assert len(consenting(scores := demo.table("gold.engagement_scores"))) == len(scores) > 0
+    personal = demo.table("gold.recommendations").query("source == 'als' or because.notna()")
+    assert len(consenting(personal)) == len(personal) > 0
 
 
 def test_everybody_has_ten_new_contents_or_a_recorded_shortfall(demo, seen):

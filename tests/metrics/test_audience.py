@@ -5,6 +5,7 @@ import pytest
 from salience.metrics.audience import audience_daily
 from salience.settings import MetricSettings
 from salience.tables import activity
+from salience.tables.suppression import publishable
 from salience.tables.warehouse import conform
 from tests.silver_rows import interactions, users
 
@@ -18,7 +19,7 @@ def measure(spark, rows, days, *people, attributes=()):
     settings = MetricSettings(segment_attributes=list(attributes), positive_actions=["like"])
     known = users(spark, people or [{"user": "nobody", "attributes": {}, "valid_from": "1 00:00"}])
     frame = audience_daily(interactions(spark, rows), known, [day(number) for number in days], settings)
-    measured = conform(activity.AUDIENCE_DAILY, frame).collect()
+    measured = conform(activity.AUDIENCE_DAILY, publishable(activity.AUDIENCE_DAILY, frame, 1)).collect()
     found = {(row["event_date"].day, row["platform"], row["segment"]): row.asDict() for row in measured}
     assert len(found) == len(measured)
     return found

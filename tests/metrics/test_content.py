@@ -7,6 +7,7 @@ from scipy.stats import binomtest, norm
 from salience.metrics.content import RATES_BY_IMPRESSIONS, content_daily, content_totals
 from salience.settings import MetricSettings
 from salience.tables import activity
+from salience.tables.suppression import publishable
 from salience.tables.warehouse import conform
 from tests.silver_rows import interactions
 
@@ -19,7 +20,7 @@ RATES = ("frequency", "completion_rate_by_plays", "engagement_rate_by_reach", *R
 def measure(spark, *rows, days=(SECOND,)):
     """Return the measured rows by day, platform and content."""
     frame = content_daily(interactions(spark, [{"at": "2 10:00"} | row for row in rows]), days, SETTINGS)
-    measured = conform(activity.CONTENT_DAILY, frame).collect()
+    measured = conform(activity.CONTENT_DAILY, publishable(activity.CONTENT_DAILY, frame, 1)).collect()
     found = {(row["event_date"], row["platform"], row["content_id"]): row.asDict() for row in measured}
     assert len(found) == len(measured)
     return found

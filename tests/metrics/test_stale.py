@@ -2,6 +2,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from salience.errors import InputError
 from salience.metrics.stale import Plan, Span, plan
 
 SETTINGS = "like, share"
@@ -97,3 +98,19 @@ def test_days_that_the_log_lost_at_its_beginning_are_measured_again():
 
 def test_a_day_beyond_the_log_is_measured_when_it_is_asked_for():
     assert planned([40], [touched(4, 20)], measured(4)) == ([day(40)], [])
+
+
+def test_days_whose_input_is_deleted_in_part_are_left_even_if_asked_for_and_others_are_measured():
+    def whole_from(first, asked, notes, window_days=7):
+        days_asked = [day(number) for number in asked]
+        return plan(days_asked, LOG, notes, measured(4), window_days, SETTINGS, day(first)).days
+
+    assert whole_from(11, [9, 12], [touched(5, 6, 14), touched(4)]) == [day(11), *days(12, 12)]
+    # A commit that deletes days touches none of them.
+    assert whole_from(11, [12], [(5, {"event_days": []}, 0), touched(4)]) == [day(12)]
+    # Nor does one that names no platform begin a log.
+    assert whole_from(5, [20], [(5, {"event_days": ["2026-11-05"]}, 0), touched(4)], 2) == [day(5), day(6), day(20)]
+    with pytest.raises(
+        InputError, match="2026-11-10 cannot be measured any more: retention has deleted days of its 7-day"
+    ):
+        whole_from(11, [10], [touched(4)])

@@ -5,6 +5,7 @@ from pyspark.sql import functions as F
 
 from salience.engagement.exposures import LABEL
 from salience.stats.bootstrap import percentile_interval, poisson_bootstrap
+from salience.stats.small_cells import PEOPLE
 
 _BUCKETS = 100_000
 _CLIP = 1e-15
@@ -53,7 +54,8 @@ def evaluate(predictions: DataFrame, replicates: int) -> DataFrame:
         replicates: of the bootstrap.
 
     Returns:
-        platform, model, metric, value, ci_low, ci_high, rows, positives.
+        platform, model, metric, value, ci_low, ci_high, rows, positives, people (how many there are: `everyone`, and
+        those who engaged with an exposure, or did not).
     """
     keys = ("platform", "model")
     label, p = F.col(LABEL), F.col("p_engage_24h")
@@ -65,7 +67,14 @@ def evaluate(predictions: DataFrame, replicates: int) -> DataFrame:
         # Decimals add up to the same sum in any order.
         *(F.sum(loss.cast(_EXACT)).alias(name) for name, loss in losses.items()),
     )
-    whole = people.groupBy(*keys).agg(*(F.sum(name).alias(name) for name in ("rows", "positives", *losses)))
+    numbers = {"everyone": F.col("rows") > 0, "engaged": F.col("positives") > 0}
+    numbers["unengaged"] = F.col("rows") > F.col("positives")
+    whole = people.groupBy(*keys).agg(
+        *(F.sum(name).alias(name) for name in ("rows", "positives", *losses)),
+        F.create_map(*(part for who, it_is in numbers.items() for part in (F.lit(who), F.count_if(it_is)))).alias(
+            PEOPLE
+        ),
+    )
     measured = whole.join(_intervals(people, tuple(losses), replicates, keys), list(keys), how="inner").join(
         roc_auc(predictions, *keys), list(keys), how="inner"
     )
@@ -75,9 +84,10 @@ def evaluate(predictions: DataFrame, replicates: int) -> DataFrame:
         F.struct((F.col(n).cast("double") / F.col("rows")).alias("value"), f"{n}_ci.ci_low", f"{n}_ci.ci_high").alias(n)
         for n in losses
     )
-    wide = measured.select(*keys, "rows", "positives", auc.alias("roc_auc"), *means)
-    long = wide.unpivot([*keys, "rows", "positives"], ["roc_auc", *losses], "metric", "measured")
-    return long.select(*keys, "metric", "measured.value", "measured.ci_low", "measured.ci_high", "rows", "positives")
+    counts = ("rows", "positives", PEOPLE)
+    wide = measured.select(*keys, *counts, auc.alias("roc_auc"), *means)
+    long = wide.unpivot([*keys, *counts], ["roc_auc", *losses], "metric", "measured")
+    return long.select(*keys, "metric", "measured.value", "measured.ci_low", "measured.ci_high", *counts)
 
 
 def _intervals(people: DataFrame, losses: tuple[str, ...], replicates: int, keys: tuple[str, ...]) -> DataFrame:

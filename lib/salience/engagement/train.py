@@ -12,6 +12,7 @@ from salience.engagement.features import FEATURES
 from salience.engagement.logistic import Coefficients, fit, probability_by_platform, require_both_classes
 from salience.engagement.windows import Windows
 from salience.settings import EngagementSettings
+from salience.stats.small_cells import SUPPRESSED
 
 LOGISTIC, BASE_RATE = "logistic", "base_rate"
 
@@ -68,6 +69,7 @@ def judge(examples: DataFrame, fitted: Mapping[str, Fitted], split: Windows, rep
         F.lit(split.train_end.isoformat()).cast("timestamp").alias("trained_at"),
         F.lit(split.protocol).alias("protocol"),
         F.lit("all").alias("segment"),
+        F.lit(None).cast("int").alias(SUPPRESSED),
     )
 
 

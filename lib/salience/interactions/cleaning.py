@@ -9,6 +9,7 @@ from salience.errors import ConflictError
 from salience.interactions.audits import audit_counts, audit_events, forget, hold, share_audits, volume_audits
 from salience.interactions.dimensions import DIMENSIONS, rebuilt, tallied
 from salience.interactions.pseudonyms import PseudonymKey
+from salience.interactions.retention import refuse_closed
 from salience.interactions.rules import DAY_RULES, ROW_RULES
 from salience.interactions.settling import EventDays, Where
 from salience.interactions.staging import ByDay, Staged, staged
@@ -143,7 +144,7 @@ def _clean_once(
 ) -> Outcome:
     mapping, platform = source.mapping, source.mapping.platform
     say(f"taking {platform}/{dataset} into bronze")
-    found = find_deliveries(warehouse.spark, source.logs, mapping, dataset, days)
+    found = refuse_closed(warehouse, find_deliveries(warehouse.spark, source.logs, mapping, dataset, days), settings)
     forget(audits, found)
     if dataset != "interactions" and not any(delivery.state == "taken" for delivery in found):
         if dataset in DIMENSIONS and not _is_settled(warehouse, platform, dataset):

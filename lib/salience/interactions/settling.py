@@ -22,6 +22,7 @@ from salience.interactions.dimensions import RAW_IDS
 from salience.interactions.left_out import excluded_rows, rejected_rows
 from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
 from salience.interactions.readings import BRONZE, DELIVERIES, EVENT_DAYS, READING, Readings
+from salience.interactions.retention import cut_off, withdraw
 from salience.interactions.rules import DAY_RULES
 from salience.interactions.suspects import suspects
 from salience.settings import MAX_FUTURE_DAYS, MAX_LATENESS_DAYS, CleanSettings
@@ -79,14 +80,15 @@ class EventDays:
         # Exactly these are read: a frame of the newest would be read anew, and otherwise, behind the first commit.
         versions = self.readings.versions()
         left = self.readings.left()
-        settled = sorted({*deliveries, *left.deliveries})
+        cut = cut_off(self.warehouse, self.platform)
+        settled = cut.kept({*deliveries, *left.deliveries})
         rows = self._bronze(versions[str(bronze.EVENTS)], deliveries, staged)
         delivered = rows.where(is_in("delivery_date", settled))
         passing = rows.where(F.size("violations") == 0)
         people = versions[str(silver.USERS)]
         refusing = withdrawn(self.warehouse, self.platform, people)
         reconsidered = contradicted(self.warehouse, self.platform, left.people, people, refusing)
-        touched = sorted({*also, *left.event_days, *self._dirty_days(delivered, settled, reconsidered)})
+        touched = cut.open({*also, *left.event_days, *self._dirty_days(delivered, settled, reconsidered)})
         events = self._in_reach(passing, touched, settled).where(looked_at("event_date", touched, self.settings))
         with self._judged(events.drop("violations", "payload"), refusing, touched) as (suspect, others):
             accepted = suspect.where(is_accepted()).repartition("event_date").select(others.columns).union(others)
@@ -156,6 +158,7 @@ class EventDays:
             (silver.EXCLUDED_EVENTS, excluded, of_days),
         ]
         try:
+            withdraw(self.warehouse, self.platform, judged.versions, lambda: self.readings.left().people, self.note)
             for table, frame, where in beside:
                 if all(where.values()):
                     columns = frame.select(*(column.name for column in table.columns))

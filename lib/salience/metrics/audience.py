@@ -7,6 +7,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from salience.settings import MetricSettings
+from salience.stats.small_cells import PEOPLE
 
 WEEK, MONTH = 7, 28
 """Days of the windows behind wau_7d and mau_28d, the day itself included."""
@@ -21,7 +22,8 @@ def audience_daily(
 
     A day has a row wherever somebody was active on it or in the 27 days before; segments are `all` and
     `<attribute>=<value>` by the person's attributes at the end of the day. A day is complete when the platform's log
-    begins at least 27 days before it.
+    begins at least 27 days before it. Everything is exact; `people` says how many watched on the day, for
+    stats/small_cells.py, which takes it away.
 
     Args:
         interactions: silver.interactions, all days up to the last one asked for.
@@ -39,6 +41,7 @@ def audience_daily(
         F.count_if(F.col("days_since") < WEEK).alias("wau_7d"),
         F.count("*").alias("mau_28d"),
         F.sum("watch_time_s").alias("watch_time_s"),
+        F.create_map(F.lit("watchers"), F.count_if(F.col("watch_time_s") > 0)).alias(PEOPLE),
     )
     per_person = F.when(F.col("dau") > 0, F.col("watch_time_s").cast("double") / F.col("dau"))
     return counts.join(F.broadcast(log_starts), "platform", how="inner").select(
@@ -46,6 +49,7 @@ def audience_daily(
         (F.col("dau") / F.col("mau_28d")).alias("stickiness_dau_over_mau"),
         per_person.alias("watch_time_s_by_active_user"),
         (F.col("log_start") <= F.date_sub("event_date", MONTH - 1)).alias("is_complete"),
+        PEOPLE,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -9,6 +10,7 @@ from pyspark.sql import functions as F
 from salience.profiles.plays import is_complete, is_measured
 from salience.settings import MetricSettings
 from salience.stats.intervals import ratio_high, ratio_low, wilson_high, wilson_low
+from salience.stats.small_cells import PEOPLE
 
 RATES_BY_IMPRESSIONS = {
     "engagement_rate_by_impressions": "engagements",
@@ -27,6 +29,9 @@ def content_daily(interactions: DataFrame, days: Sequence[date], settings: Metri
 
     Rates by impressions count every positive action of the day, whether or not the person had an impression that day,
     so they may exceed 1; their intervals are those of a ratio of sums over people. Ends below 0 are cut off.
+
+    Everything is exact. The column `people` says how many people stand behind what has no count of people of its own,
+    for stats/small_cells.py, which takes it away.
 
     Args:
         interactions: silver.interactions.
@@ -52,6 +57,7 @@ def content_daily(interactions: DataFrame, days: Sequence[date], settings: Metri
         F.count_if(engaged).alias("engagers"),
         F.count_if(reached & engaged).alias("engaged_reach"),
         *(sums for name in RATES_BY_IMPRESSIONS.values() for sums in _cluster_sums(name)),
+        _numbers_of_people(settings.positive_actions).alias(PEOPLE),
     )
     rates = (column for name, count in RATES_BY_IMPRESSIONS.items() for column in _rate(name, count))
     reach_share = (F.col("engaged_reach"), F.col("reach"))
@@ -66,7 +72,32 @@ def content_daily(interactions: DataFrame, days: Sequence[date], settings: Metri
         wilson_low(*reach_share).alias("engagement_rate_by_reach_ci_low"),
         wilson_high(*reach_share).alias("engagement_rate_by_reach_ci_high"),
         *rates,
+        PEOPLE,
     )
+
+
+def _numbers_of_people(positive_actions: Sequence[str]) -> Column:
+    """Return how many people stand behind what, by name, of a content's day; an aggregate of `_people`."""
+    parts = {"sharers": "share", "commenters": "comment", "savers": "favourite", "purchasers": "purchase"}
+    others = reduce(
+        lambda left, action: left - F.col(f"{action}s") if action in positive_actions else left,
+        parts.values(),
+        F.col("engagements"),
+    )
+    conditions = {
+        "everyone": F.lit(True),
+        "paid": F.col("impressions_paid") > 0,
+        "organic": F.col("impressions_organic") > 0,
+        "unknown_paid": F.col("impressions") > F.col("impressions_paid") + F.col("impressions_organic"),
+        "players": F.col("plays") > 0,
+        "watchers": F.col("watch_time_s") > 0,
+        "measured_players": F.col("measured_plays") > 0,
+        "completers": F.col("complete_plays") > 0,
+        "non_completers": F.col("measured_plays") > F.col("complete_plays"),
+        **{who: F.col(f"{action}s") > 0 for who, action in parts.items()},
+        "other_engagers": others > 0,
+    }
+    return F.create_map(*(part for who, it_is in conditions.items() for part in (F.lit(who), F.count_if(it_is))))
 
 
 def content_totals(interactions: DataFrame, days: Sequence[date], settings: MetricSettings) -> dict[str, int]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from salience.errors import InputError
+
 Note = tuple[int, Mapping[str, Any], int]
 """Version, metadata and rows of a commit, as Warehouse.notes returns them."""
 
@@ -37,6 +39,7 @@ def plan(
     gold_notes: Sequence[Note],
     window_days: int,
     settings: str,
+    first_whole: date | None = None,
 ) -> Plan:
     """Return the days to measure: those asked for, and those whose input changed since the table was last measured.
 
@@ -52,6 +55,11 @@ def plan(
         gold_notes: newest commits of the gold table, newest first; none before its first commit.
         window_days: days that a gold row looks back on, the day itself included.
         settings: all that the measuring depends on beside its input.
+        first_whole: the first day whose input is all there, where silver's old days are deleted; what was measured of
+            earlier ones stays as it is, also where they are asked for.
+
+    Raises:
+        InputError: all days that are asked for lie before that.
     """
     spans = list(log.values())
     reach = timedelta(days=window_days - 1)
@@ -65,25 +73,34 @@ def plan(
     else:
         stale = {date.fromisoformat(day) for day in measured["days_left"]}
         for platform, day in changed:
-            begins_log = window_days > 1 and platform in log and day <= log[platform].first
+            begins_log = window_days > 1 and platform is not None and platform in log and day <= log[platform].first
             stale |= set(_days(day, day + reach))
             if begins_log:
                 stale |= {later for later in every_day if later >= day}
     as_of = max(asked)
+    if first_whole is not None and as_of < first_whole:
+        raise InputError(
+            f"{as_of} cannot be measured any more: retention has deleted days of its {window_days}-day window, and the "
+            f"first day whose input is all there is {first_whole}"
+        )
+    todo = {day for day in stale if day <= as_of} | set(asked)
     return Plan(
-        days=sorted({day for day in stale if day <= as_of} | set(asked)),
+        days=sorted(day for day in todo if first_whole is None or day >= first_whole),
         left=sorted(day for day in stale if day > as_of),
     )
 
 
-def _changed(silver_notes: Sequence[Note], since: int) -> set[tuple[str, date]] | None:
-    """Return platform and event day of everything touched after version `since`; None where the notes do not tell."""
+def _changed(silver_notes: Sequence[Note], since: int) -> set[tuple[str | None, date]] | None:
+    """Return platform (None where the note names none) and event day of everything touched after version `since`.
+
+    It is None where the notes do not tell.
+    """
     if since not in {version for version, _, _ in silver_notes}:
         return None
     newer = [metadata for version, metadata, _ in silver_notes if version > since]
     if any("event_days" not in metadata for metadata in newer):
         return None
-    return {(metadata["platform"], date.fromisoformat(day)) for metadata in newer for day in metadata["event_days"]}
+    return {(metadata.get("platform"), date.fromisoformat(day)) for metadata in newer for day in metadata["event_days"]}
 
 
 def _days(first: date, last: date) -> Iterable[date]:

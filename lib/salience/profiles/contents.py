@@ -12,6 +12,7 @@ from salience.profiles.versions import valid_at_end_of
 from salience.profiles.weights import days_until_end, in_window
 from salience.settings import ProfileSettings
 from salience.stats.intervals import wilson_high, wilson_low
+from salience.stats.small_cells import PEOPLE, SUPPRESSED
 
 _KEY = ["platform", "content_id"]
 
@@ -27,7 +28,8 @@ def content_profiles(
     """Describe every content with an interaction in the window: gold.content_profiles without release_id.
 
     Rates are shares of people, not of events: engaged_reach / reach, with the 95 % Wilson interval. `freshness_days` is
-    null where the time of publication is unknown.
+    null where the time of publication is unknown. Everything is exact; `people` says how many people stand behind what
+    has no count of people of its own, for stats/small_cells.py, which takes it away when the release is published.
 
     Args:
         interactions: silver.interactions; rows after `as_of` are left out.
@@ -55,6 +57,8 @@ def content_profiles(
         F.try_divide("complete_plays", "measured_plays").alias("completion_rate_by_plays"),
         "tags",
         days_until_end(F.col("published_at"), as_of).alias("freshness_days"),
+        PEOPLE,
+        F.lit(None).cast("int").alias(SUPPRESSED),
     )
 
 
@@ -72,9 +76,20 @@ def _counts(by_person: DataFrame, positive_actions: Sequence[str]) -> DataFrame:
     """Add people up: sums of their counts, and how many of them were reached and engaged."""
     was_reached = F.col("impression") > 0
     has_engaged = F.greatest(F.lit(0), *[F.col(action) for action in positive_actions]) > 0
+    who_did = {
+        "everyone": F.lit(True),
+        "watchers": F.col("watched_s") > 0,
+        "measured_players": F.col("measured_plays") > 0,
+        "completers": F.col("complete_plays") > 0,
+        "non_completers": F.col("measured_plays") > F.col("complete_plays"),
+        **{action: F.col(action) > 0 for action in ACTIONS},
+    }
     return by_person.groupBy(_KEY).agg(
         F.count_if(was_reached).alias("reach"),
         F.count_if(has_engaged).alias("engagers"),
         F.count_if(was_reached & has_engaged).alias("engaged_reach"),
         *[F.sum(name).alias(name) for name in (*ACTIONS, "measured_plays", "complete_plays", "watched_s")],
+        F.create_map(*(part for who, it_is in who_did.items() for part in (F.lit(who), F.count_if(it_is)))).alias(
+            PEOPLE
+        ),
     )

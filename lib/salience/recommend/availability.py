@@ -5,6 +5,8 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from salience.profiles.consent import refusing
+
 
 def newest_versions(dimension: DataFrame, key: str, cut: datetime) -> DataFrame:
     """Return the rows of a dimension's newest version before `cut`, one for each key.
@@ -31,14 +33,10 @@ def people(users: DataFrame, interactions: DataFrame, cut: datetime) -> DataFram
     """Return everyone to serve: in silver.users, or with an interaction, before `cut`.
 
     Returns:
-        user_id, personalised (false only where the newest version refuses personalisation).
+        user_id, personalised (false only for people who are `refusing`).
     """
-    asked = newest_versions(users, "user_id", cut).select("user_id", "consent_personalised")
-    active = interactions.where(F.col("event_time") < F.lit(cut)).select("user_id").distinct()
-    personalised = F.coalesce("consent_personalised", F.lit(True)).alias("personalised")
-    return asked.join(active, "user_id", how="full").select("user_id", personalised)
-
-
-def refusing(users: DataFrame, cut: datetime) -> DataFrame:
-    """Return the people whose newest version before `cut` refuses personalisation: user_id."""
-    return newest_versions(users, "user_id", cut).where(~F.col("consent_personalised")).select("user_id")
+    known = users.where(F.col("valid_from") < F.lit(cut)).select("user_id")
+    active = interactions.where(F.col("event_time") < F.lit(cut)).select("user_id")
+    refused = refusing(users, cut).select("user_id", F.lit(False).alias("personalised"))
+    everyone = known.union(active).distinct().join(refused, "user_id", how="left")
+    return everyone.select("user_id", F.coalesce("personalised", F.lit(True)).alias("personalised"))

@@ -159,7 +159,7 @@ def report(
 def as_frame(spark: SparkSession, rows: Sequence[Mapping[str, Any]]) -> DataFrame:
     """Return rows of gold.recommender_evaluation, platform included, as a frame without the release."""
     fields = [field for field in recommendations.EVALUATION.schema if field.name != "release_id"]
-    values = [tuple(row[field.name] for field in fields) for row in rows]
+    values = [tuple(row.get(field.name) for field in fields) for row in rows]
     return spark.createDataFrame(values, T.StructType(fields))
 
 

@@ -62,7 +62,11 @@ CONTENT_DETAILS = (
 
 USER_DETAILS = (
     Column("attributes", "map<string,string>", "what the source knows of the person, for segments"),
-    Column("consent_personalised", "boolean", "false where the person refused personalisation; null for not asked"),
+    Column(
+        "consent_personalised",
+        "boolean",
+        "false where the person refused personalisation: in no model, no personalised list; null for not asked",
+    ),
     Column("consent_analysis", "boolean", "false where the person refused any analysis; null for not asked"),
 )
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pyspark.sql import types as T
 
 from salience.errors import ContractError
+from salience.stats.small_cells import SmallCells
 
 
 class Kind(StrEnum):
@@ -42,7 +43,8 @@ class Table:
 
     `key` is unique among the rows a reader sees; `checks` are SQL conditions that Delta enforces on every write
     (null passes, as in SQL).
-    `made_by` names the job that fills the table, for messages.
+    `made_by` names the job that fills the table, for messages. `small_cells` says which figures of a published table
+    are about how many people.
     """
 
     layer: str
@@ -55,6 +57,7 @@ class Table:
     partitions: tuple[str, ...] = ()
     checks: dict[str, str] = field(default_factory=dict)
     may_be_empty: bool = False
+    small_cells: SmallCells | None = None
 
     def __post_init__(self) -> None:
         """Refuse a contract that contradicts itself.

@@ -1,7 +1,8 @@
 """Gold engagement model: scores and how far they can be trusted."""
 
-from salience.tables.contract import Kind, Table, required
-from salience.tables.shared import CI_HIGH, CI_LOW, CONTENT, PLATFORM, RELEASE, USER
+from salience.stats.small_cells import Cell, SmallCells
+from salience.tables.contract import Column, Kind, Table, required
+from salience.tables.shared import CI_HIGH, CI_LOW, CONTENT, PEOPLE, PLATFORM, RELEASE, SUPPRESSED_CELLS, USER
 
 SCORES = Table(
     layer="gold",
@@ -22,6 +23,8 @@ SCORES = Table(
     checks={"is_a_probability": "p_engage_24h BETWEEN 0 AND 1"},
 )
 
+_OF_LABELS = ("positives", "value", "ci_low", "ci_high")
+
 EVALUATION = Table(
     layer="gold",
     name="engagement_evaluation",
@@ -37,12 +40,21 @@ EVALUATION = Table(
         required("protocol", "string", "windows of training, embargo and test"),
         required("segment", "string", "name=value, or all"),
         required("metric", "string", "roc_auc, log_loss, brier"),
-        required("value", "double", "the metric on the test window"),
+        Column("value", "double", "the metric on the test window"),
         CI_LOW,
         CI_HIGH,
-        required("rows", "bigint", "exposures in the test window"),
-        required("positives", "bigint", "exposures among them that were followed by engagement"),
+        Column("rows", "bigint", "exposures in the test window"),
+        Column("positives", "bigint", "exposures among them that were followed by engagement"),
+        PEOPLE,
+        SUPPRESSED_CELLS,
     ),
     key=("platform", "model", "label", "segment", "metric"),
     partitions=("release_id",),
+    small_cells=SmallCells(
+        (
+            Cell("people['everyone']", ("rows", *_OF_LABELS)),
+            # Metrics of a model that says the same of everybody tell how many labels are positive.
+            *(Cell(f"people['{who}']", _OF_LABELS) for who in ("engaged", "unengaged")),
+        )
+    ),
 )

@@ -93,6 +93,20 @@ PSEUDONYM_KEYS = _ledger(
     ("platform", "generation"),
 )
 
+RETENTION = _ledger(
+    "retention",
+    "One row for each platform and table that old days were deleted of, written ahead of the deletion",
+    (
+        _RUN,
+        required("table", "string", "table that they were deleted of"),
+        required("platform", "string", "platform as named in conf/sources"),
+        required("deleted_before", "date", "its days (of delivery or event, as it is partitioned) before this one"),
+        required("rows", "bigint", "rows that were there to delete"),
+        required("applied_at", "timestamp", "UTC"),
+    ),
+    ("run_id", "table", "platform"),
+)
+
 OPENED_RELEASES = _ledger(
     "opened_releases",
     "Release ids that are taken, published or not",

@@ -1,14 +1,25 @@
 """Gold profiles: what is known of each person and each content as of a day."""
 
+from salience.stats.small_cells import Cell, SmallCells
 from salience.tables.contract import Column, Kind, Table, required
-from salience.tables.shared import CONTENT, PLATFORM, RELEASE, USER
+from salience.tables.shared import (
+    COMPLETION,
+    COMPLETION_CELLS,
+    CONTENT,
+    PEOPLE,
+    PLATFORM,
+    RELEASE,
+    SUPPRESSED_CELLS,
+    USER,
+    by_reach,
+)
 
 USER_PROFILES = Table(
     layer="gold",
     name="user_profiles",
     kind=Kind.SNAPSHOT,
     made_by="build_profiles",
-    comment="One row per person with at least one interaction in the profile window",
+    comment="One row per person with at least one interaction in the profile window who does not refuse analysis",
     columns=(
         RELEASE,
         PLATFORM,
@@ -43,6 +54,17 @@ USER_PROFILES = Table(
     },
 )
 
+_BY_REACH = tuple(f"engagement_rate_by_reach{end}" for end in ("", "_ci_low", "_ci_high"))
+_OF_REACH = ("reach", "impressions", "engaged_reach", *_BY_REACH)
+_CELLS_OF_CONTENT = (
+    Cell("people['everyone']", (*_OF_REACH, "actions", "engagers", "watch_time_s", COMPLETION.name)),
+    Cell("reach", _OF_REACH),
+    Cell("engagers", ("engagers", "engaged_reach", *_BY_REACH)),
+    *by_reach(*_BY_REACH),
+    Cell("people['watchers']", ("watch_time_s",)),
+    *COMPLETION_CELLS,
+)
+
 CONTENT_PROFILES = Table(
     layer="gold",
     name="content_profiles",
@@ -53,24 +75,23 @@ CONTENT_PROFILES = Table(
         RELEASE,
         PLATFORM,
         CONTENT,
-        required("actions", "map<string,bigint>", "events per action in the window; absent for none"),
-        required("impressions", "bigint", "impressions in the window"),
-        required("reach", "bigint", "people with an impression in the window"),
-        required("engagers", "bigint", "people with a positive action in the window"),
-        required("engaged_reach", "bigint", "people with an impression and a positive action in the window"),
+        Column("actions", "map<string,bigint>", "events per action in the window; absent for none, null if suppressed"),
+        Column("impressions", "bigint", "impressions in the window"),
+        Column("reach", "bigint", "people with an impression in the window"),
+        Column("engagers", "bigint", "people with a positive action in the window"),
+        Column("engaged_reach", "bigint", "people with an impression and a positive action in the window"),
         Column("engagement_rate_by_reach", "double", "engaged_reach / reach; null without reach"),
         Column("engagement_rate_by_reach_ci_low", "double", "lower end of its 95 % Wilson interval"),
         Column("engagement_rate_by_reach_ci_high", "double", "upper end of its 95 % Wilson interval"),
-        required("watch_time_s", "double", "dwell and watch time in the window, seconds"),
-        Column(
-            "completion_rate_by_plays",
-            "double",
-            "plays watched to at least 95 % / plays of known watch time and length",
-        ),
+        Column("watch_time_s", "double", "dwell and watch time in the window, seconds"),
+        COMPLETION,
         Column("tags", "array<string>", "tags of the content's version on the as-of day"),
         Column("freshness_days", "double", "days from publication to the end of the as-of day"),
+        PEOPLE,
+        SUPPRESSED_CELLS,
     ),
     key=("platform", "content_id"),
     partitions=("release_id",),
     checks={"engaged_within_reach": "engaged_reach <= reach"},
+    small_cells=SmallCells(_CELLS_OF_CONTENT, maps=("actions",)),
 )

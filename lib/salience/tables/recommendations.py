@@ -1,7 +1,8 @@
 """Gold recommendations: candidates, the final lists, and how good the recommenders are."""
 
+from salience.stats.small_cells import Cell, SmallCells
 from salience.tables.contract import Column, Kind, Table, required
-from salience.tables.shared import CI_HIGH, CI_LOW, CONTENT, PLATFORM, RELEASE, USER, one_of
+from salience.tables.shared import CI_HIGH, CI_LOW, CONTENT, PLATFORM, RELEASE, SUPPRESSED_CELLS, USER, one_of
 
 SOURCES = ("als", "similarity", "ease", "svd", "blend", "tags", "segment_popular", "trending", "explore")
 """Where a recommendation can come from."""
@@ -89,14 +90,16 @@ EVALUATION = Table(
         required("segment", "string", "name=value, or all"),
         required("metric", "string", "ndcg, recall, ..."),
         required("k", "int", "length of the ranked list"),
-        required("value", "double", "mean over users"),
+        Column("value", "double", "mean over users"),
         CI_LOW,
         CI_HIGH,
-        required("users", "bigint", "users that the mean is over"),
+        Column("users", "bigint", "users that the mean is over"),
         required("is_published", "boolean", "true for the configuration that this release recommends with"),
+        SUPPRESSED_CELLS,
     ),
     key=("platform", "model", "settings", "protocol", "segment", "metric", "k"),
     partitions=("release_id",),
     # A log that is shorter than the windows of the protocol says nothing yet.
     may_be_empty=True,
+    small_cells=SmallCells((Cell("users", ("users", "value", "ci_low", "ci_high")),)),
 )

@@ -1,5 +1,6 @@
 """Columns that many tables share, so that each means the same everywhere."""
 
+from salience.stats.small_cells import Cell
 from salience.tables.contract import Column, required
 
 PLATFORM = required("platform", "string", "platform that the row comes from, as named in conf/sources")
@@ -15,6 +16,38 @@ ROW_HASH = required("row_hash", "bigint", "xxHash64 over the raw columns that th
 VIOLATIONS = required(
     "violations", "array<string>", "row rules that the row breaks, all of them, sorted; empty if clean"
 )
+
+PEOPLE = Column(
+    "people",
+    "map<string,bigint>",
+    "people behind figures whose own columns do not say it; null once the release is published",
+)
+SUPPRESSED_CELLS = Column(
+    "suppressed_cells",
+    "int",
+    "figures of the row that are null because they are about fewer than privacy.min_cell_people people",
+)
+
+COMPLETION = Column(
+    "completion_rate_by_plays", "double", "plays watched to at least 95 % / plays of known watch time and length"
+)
+COMPLETION_CELLS = tuple(
+    Cell(f"people['{who}']", (COMPLETION.name,)) for who in ("measured_players", "completers", "non_completers")
+)
+
+
+def by_reach(*rate: str) -> tuple[Cell, ...]:
+    """Return the cells of people reached who engaged, or did not, and of people who engaged unreached.
+
+    Args:
+        rate: the columns of engaged_reach / reach.
+    """
+    hides = ("engaged_reach", *rate)
+    return (
+        Cell("engaged_reach", hides),
+        Cell("reach - engaged_reach", hides, told_by=("engaged_reach", "reach")),
+        Cell("engagers - engaged_reach", hides, told_by=("engaged_reach", "engagers")),
+    )
 
 
 def one_of(column: str, values: tuple[str, ...]) -> str:

@@ -137,6 +137,18 @@ class Warehouse:
         values = {column: [str(value) for value in wanted] for column, wanted in where.items()}
         return files.commit(_condition(where), values, {"run_id": self.run_id, **(note or {})})
 
+    def delete_before(self, table: Table, column: str, day: date, note: Mapping[str, Any] | None = None) -> Commit:
+        """Delete the partitions of a day table of days before one, in one commit.
+
+        Args:
+            table: a day table.
+            column: the partition column that holds the day.
+            day: the first day that stays.
+            note: what the commit's metadata should say beside the run.
+        """
+        older = {"replaceWhere": f"{column} < {_literal(day)}"}
+        return self._write(table, self.frame(table, []), note, mode="overwrite", options=older)
+
     def append(self, table: Table, frame: DataFrame, note: Mapping[str, Any] | None = None) -> Commit:
         """Append rows to a ledger.
 
