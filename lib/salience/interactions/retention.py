@@ -23,7 +23,8 @@ from salience.sources.deliveries import Delivery
 from salience.tables import bronze, silver
 from salience.tables.contract import Table
 from salience.tables.retention import deleted_before
-from salience.tables.warehouse import Commit, Warehouse, is_in
+from salience.tables.staged import Commit
+from salience.tables.warehouse import Warehouse, is_in
 
 _EVENT = ["platform", "event_id", "event_time"]
 
