@@ -16,6 +16,8 @@ from salience.settings import CleanSettings
 from salience.sources.mapping import BRONZE_TABLES, Dataset
 from salience.sources.typed import HAS_TIME, IS_UTF8, LACKING, UNREADABLE
 
+MALFORMED = r"\p{Cntrl}|^\s|\s$|^$"
+"""Matches ids that nobody has: empty ones, and those with control characters or blanks around them."""
 PLACE = "__place"
 """Place of an event among its copies, from 1."""
 SINCE_SAME_S = "__since_same_s"
@@ -47,7 +49,7 @@ def _is_null(*columns: str) -> Callable[[CleanSettings], Column]:
 
 def _malformed(*columns: str) -> Callable[[CleanSettings], Column]:
     return lambda settings: _any(
-        (F.length(name) > settings.max_id_length) | F.col(name).rlike(r"\p{Cntrl}|^\s|\s$|^$") for name in columns
+        (F.length(name) > settings.max_id_length) | F.col(name).rlike(MALFORMED) for name in columns
     )
 
 

@@ -61,11 +61,12 @@ def staged(
     key: PseudonymKey,
     deliveries: Sequence[Delivery],
     settings: CleanSettings,
+    erased: DataFrame | None = None,
 ) -> Iterator[Staged]:
     """Stage the deliveries that look good; those that cannot be read to their end are refused, each by itself."""
 
     def read(good: Sequence[Delivery]) -> DataFrame:
-        return bronze_rows(spark, mapping, dataset, key, good, settings)
+        return bronze_rows(spark, mapping, dataset, key, good, settings, erased)
 
     problems: dict[date, str] = {}
     while True:
