@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -34,16 +35,14 @@ class Folder:
 def folders(store: ModelStore, platform: str) -> list[Folder]:
     """Return the folders of all models of a platform, whatever release they are of, those of dead runs too."""
     file_system, root = open_folder(store.spark, store.root)
-    return (
-        sorted(_below(file_system, root, (), platform), key=lambda folder: folder.path)
-        if _is(file_system, root)
-        else []
-    )
+    if not file_system.exists(root):
+        return []
+    return sorted(_below(file_system, root, (), platform), key=lambda folder: folder.path)
 
 
-def _below(file_system: object, path: object, parts: tuple[str, ...], platform: str) -> Iterator[Folder]:
-    entries = [entry for entry in file_system.listStatus(path) if entry.isDirectory()]  # type: ignore[attr-defined]
-    inside = {str(e.getPath().getName()): list(file_system.listStatus(e.getPath())) for e in entries}  # type: ignore[attr-defined]
+def _below(file_system: Any, path: Any, parts: tuple[str, ...], platform: str) -> Iterator[Folder]:
+    entries = [entry for entry in file_system.listStatus(path) if entry.isDirectory()]
+    inside = {str(e.getPath().getName()): list(file_system.listStatus(e.getPath())) for e in entries}
     # A frame's folder holds files, or what its writer has not finished.
     frames = {
         name: found
@@ -57,7 +56,7 @@ def _below(file_system: object, path: object, parts: tuple[str, ...], platform: 
         whole = {name for name, found in frames.items() if any(e.getPath().getName() == "_SUCCESS" for e in found)}
         times = [e.getModificationTime() for found in frames.values() for e in found]
         yield Folder(
-            path=str(path.toString()),  # type: ignore[attr-defined]
+            path=str(path.toString()),
             release_id=parts[0],
             name="/".join(parts[1:-1]),
             saved_at=datetime.fromtimestamp(max(times) / 1000, UTC),
@@ -65,10 +64,6 @@ def _below(file_system: object, path: object, parts: tuple[str, ...], platform: 
             # The manifest is written last.
             is_whole=_MANIFEST in whole and whole == {*frames},
         )
-
-
-def _is(file_system: object, path: object) -> bool:
-    return bool(file_system.exists(path))  # type: ignore[attr-defined]
 
 
 def holds(store: ModelStore, folder: Folder, people: DataFrame) -> bool:
@@ -79,15 +74,17 @@ def holds(store: ModelStore, folder: Folder, people: DataFrame) -> bool:
         folder: the model.
         people: user_id of the erased, each once.
     """
-    if not folder.is_whole:
-        return True
-    for name in folder.frames:
-        frame = store.spark.read.parquet(f"{folder.path}/{name}")
-        for column in _of_people(frame):
-            gone = F.broadcast(people.withColumnRenamed("user_id", "__gone"))
-            if not frame.join(gone, on=F.col(column) == F.col("__gone"), how="left_semi").isEmpty():
-                return True
-    return False
+    return not folder.is_whole or any(name_some(frame, people) for frame in _frames(store, folder).values())
+
+
+def name_some(frame: DataFrame, people: DataFrame) -> bool:
+    """Return whether rows of a model's frame name one of the people.
+
+    Args:
+        frame: the rows; their columns tell by their names whether they name people.
+        people: user_id of the erased, each once.
+    """
+    return any(not _joined(frame, column, people, "left_semi").isEmpty() for column in _of_people(frame))
 
 
 def save_without(store: ModelStore, folder: Folder, people: DataFrame) -> SavedModel:
@@ -96,11 +93,9 @@ def save_without(store: ModelStore, folder: Folder, people: DataFrame) -> SavedM
     Its manifest says that people were taken out.
     """
     frames = {}
-    for name in folder.frames:
-        frame = store.spark.read.parquet(f"{folder.path}/{name}")
+    for name, frame in _frames(store, folder).items():
         for column in _of_people(frame):
-            gone = F.broadcast(people.withColumnRenamed("user_id", "__gone"))
-            frame = frame.join(gone, on=F.col(column) == F.col("__gone"), how="left_anti")
+            frame = _joined(frame, column, people, "left_anti")  # noqa: PLW2901
         frames[name] = frame
     (manifest,) = store.spark.read.text(f"{folder.path}/{_MANIFEST}").collect()
     return store.save(folder.release_id, folder.name, frames, json.loads(manifest["value"]) | {"people_erased": True})
@@ -110,6 +105,15 @@ def delete(store: ModelStore, folder: Folder) -> None:
     """Delete a model's files."""
     file_system, path = open_folder(store.spark, folder.path)
     file_system.delete(path, True)
+
+
+def _frames(store: ModelStore, folder: Folder) -> dict[str, DataFrame]:
+    return {name: store.spark.read.parquet(f"{folder.path}/{name}") for name in folder.frames}
+
+
+def _joined(frame: DataFrame, column: str, people: DataFrame, how: str) -> DataFrame:
+    gone = F.broadcast(people.withColumnRenamed("user_id", "__gone"))
+    return frame.join(gone, on=F.col(column) == F.col("__gone"), how=how)
 
 
 def _of_people(frame: DataFrame) -> list[str]:

@@ -75,7 +75,7 @@ class ModelStore:
 
     def below(self, path: str) -> str:
         """Return where a model lies below the store, wherever that lay when it was saved."""
-        return "/".join(path.removeprefix(self.root).strip("/").rsplit("/models/", 1)[-1].split("/"))
+        return path.removeprefix(self.root).strip("/").rsplit("/models/", 1)[-1]
 
     def _hash(self, path: str) -> str:
         """Return the SHA-256 over the files' sorted names and SHA-256s; each file is hashed where it is read."""

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.tables import catalog, silver
+from salience.tables.audits import Audit
 from salience.tables.contract import Column, Kind, Table
 from salience.tables.warehouse import Commit, Warehouse
 
@@ -136,6 +137,20 @@ def vacuum(warehouse: Warehouse, tables: Sequence[Table], hours: float) -> list[
             (changed,) = newest.select(F.unix_timestamp("timestamp")).collect()
             kept.append(Kept(table, files, datetime.fromtimestamp(changed[0], UTC) + timedelta(hours=hours)))
     return kept
+
+
+def audit_nobody_erased(warehouse: Warehouse, table: Table, rows: DataFrame, release_id: str) -> list[Audit]:
+    """Return the audit that a snapshot names nobody who was erased while it was made; none where nobody ever was."""
+    columns = [column for column in table.columns if names_people(column)]
+    if not columns or not warehouse.exists(silver.ERASURES):
+        return []
+    gone = warehouse.read(silver.ERASURES).select("platform", F.col("user_id").alias(_GONE)).distinct()
+    named = 0
+    for column in columns:
+        one = F.explode(column.name) if column.type.startswith("array") else F.col(column.name)
+        each = rows.select("platform", one.alias(_GONE))
+        named += each.join(F.broadcast(gone), on=["platform", _GONE], how="left_semi").count()
+    return [Audit(str(table), "rows that name erased people (make the release anew)", release_id, named)]
 
 
 def _matching(rows: DataFrame, column: Column, people: DataFrame) -> DataFrame:
