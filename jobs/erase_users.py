@@ -14,6 +14,7 @@ from salience.interactions.pseudonyms import KEY_VARIABLE, find_key
 from salience.job import Job, run_job
 from salience.sources.mapping import load_mapping
 from salience.tables.audits import Audit, record
+from salience.tables.views import register
 
 
 def main(job: Job) -> None:
@@ -35,6 +36,8 @@ def main(job: Job) -> None:
         rule = f"files that may hold erased people, to be deleted after {kept.until:%Y-%m-%dT%H:%M:%SZ}"
         audits.append(Audit(str(kept.table), rule, platform, kept.files, inf))
     record(job.warehouse, audits)
+    if job.settings.release.register_views:
+        register(job.warehouse)
     for line in report(done, platform, job.settings.logs):
         job.tell(line)
 

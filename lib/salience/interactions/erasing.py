@@ -69,7 +69,7 @@ def read_list(warehouse: Warehouse, file: str, key: PseudonymKey, max_length: in
     lines = whole.select(F.posexplode("lines").alias("line", "raw_id")).withColumn("line", F.col("line") + 1)
     if lines.isEmpty():
         raise InputError(f"{file}: names nobody; write one id a line")
-    unfit = (F.length("raw_id") > max_length) | F.col("raw_id").rlike(MALFORMED) | ~F.is_valid_utf8("raw_id")
+    unfit = (F.length("raw_id") > max_length) | F.col("raw_id").rlike(MALFORMED) | F.contains("raw_id", F.lit("\ufffd"))
     told = _told(lines.where(unfit))
     if told:
         raise InputError(
@@ -161,8 +161,8 @@ def erase(
         for folder in doomed:
             models.delete(store, folder)
         say("deleting files that tables use no more")
-        of_people = [*dict.fromkeys(table for table, _ in _raw_columns()), *erasing.tables_of_people()]
-        of_people.append(silver.REJECTED_EVENTS)  # it named events of theirs
+        # Rejected events have no id of a person, but named events of theirs.
+        of_people = [*BRONZE_TABLES.values(), silver.REJECTED_EVENTS, *erasing.tables_of_people()]
         there = [table for table in of_people if warehouse.exists(table)]
         done.kept = erasing.vacuum(warehouse, there, settings.erasure.vacuum_retention_hours)
     finally:

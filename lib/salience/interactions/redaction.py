@@ -5,7 +5,9 @@ loses the person as the creator of its content.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -23,7 +25,7 @@ ERASED = "erased"
 _KEPT = frozenset({"delivery_date", "platform", "event_date"})
 _FATE, _NAMELESS = "__is_erased", "__is_nameless"
 _DAYS_AT_ONCE = 31
-"""Deliveries that one commit redacts: they are settled before the next, which bounds what a session has to keep."""
+"""Deliveries that are redacted together: they are settled before the next, which bounds what a session has to keep."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,9 @@ def raw_ids_in(warehouse: Warehouse, table: Table, platform: str, raw: str) -> D
 
 
 def redact(warehouse: Warehouse, dataset: Dataset, key: PseudonymKey, people: DataFrame) -> Iterator[Commit]:
-    """Redact what bronze holds of erased people and yield each commit, whose note names the deliveries.
+    """Redact what bronze holds of erased people, some deliveries after the other; yield what was done to each lot.
 
-    The rows end as `redacted` would have let them in.
+    The rows end as `redacted` would have let them in. The notes of the commits name the deliveries.
 
     Args:
         warehouse: the tables.
@@ -114,24 +116,33 @@ def redact(warehouse: Warehouse, dataset: Dataset, key: PseudonymKey, people: Da
     table = BRONZE_TABLES[dataset]
     if not warehouse.exists(table):
         return
-    for raw in (raw for raw in RAW_IDS if raw in (column.name for column in table.columns)):
-        ids = raw_ids_in(warehouse, table, key.platform, raw).distinct()
-        named = with_pseudonyms(warehouse.spark, ids, key, {"raw_id": "user_id"})
-        found = named.join(F.broadcast(people), on="user_id", how="left_semi").select("stored").persist()
-        try:
+    with ExitStack() as stack:
+        theirs: dict[str, DataFrame] = {}
+        days: dict[str, set[date]] = {}
+        for raw in (raw for raw in RAW_IDS if raw in (column.name for column in table.columns)):
+            ids = raw_ids_in(warehouse, table, key.platform, raw).distinct()
+            named = with_pseudonyms(warehouse.spark, ids, key, {"raw_id": "user_id"})
+            theirs[raw] = named.join(F.broadcast(people), on="user_id", how="left_semi").select("stored").persist()
+            stack.callback(theirs[raw].unpersist)
             rows = warehouse.read(table).where(F.col("platform") == key.platform)
-            theirs = rows.join(F.broadcast(found), on=F.col(raw) == F.col("stored"), how="left_semi")
-            days = sorted(row[0] for row in theirs.select("delivery_date").distinct().collect())
-            for first in range(0, len(days), _DAYS_AT_ONCE):
-                told = [day.isoformat() for day in days[first : first + _DAYS_AT_ONCE]]
-                listed = ", ".join(f"DATE'{day}'" for day in told)
-                place = f"stored.platform = '{key.platform}' AND stored.delivery_date IN ({listed})"
-                change = _of_person(dataset) if raw in _owners(dataset) else _nameless(dataset, "stored.")
-                about = {"platform": key.platform, "delivery_days": told}
-                condition = f"{place} AND stored.{raw} = given.stored"
-                yield warehouse.merge(table, F.broadcast(found), condition, change, about)
-        finally:
-            found.unpersist()
+            of_them = rows.join(F.broadcast(theirs[raw]), on=F.col(raw) == F.col("stored"), how="left_semi")
+            days[raw] = {row[0] for row in of_them.select("delivery_date").distinct().collect()}
+        every_day = sorted(set[date]().union(*days.values()))
+        for first in range(0, len(every_day), _DAYS_AT_ONCE):
+            lot = every_day[first : first + _DAYS_AT_ONCE]
+            version = rows_changed = 0
+            # People first: of a row of theirs nothing is left to change for its creator.
+            for raw, found in theirs.items():
+                told = [day.isoformat() for day in lot if day in days[raw]]
+                if told:
+                    listed = ", ".join(f"DATE'{day}'" for day in told)
+                    place = f"stored.platform = '{key.platform}' AND stored.delivery_date IN ({listed})"
+                    change = _of_person(dataset) if raw in _owners(dataset) else _nameless(dataset, "stored.")
+                    about = {"platform": key.platform, "delivery_days": told}
+                    condition = f"{place} AND stored.{raw} = given.stored"
+                    commit = warehouse.merge(table, F.broadcast(found), condition, change, about)
+                    version, rows_changed = commit.version, rows_changed + commit.rows
+            yield Commit(version, rows_changed)
 
 
 def _believed(raw: str) -> Column:

@@ -53,7 +53,6 @@ def _below(file_system: Any, path: Any, parts: tuple[str, ...], platform: str) -
         for entry in entries:
             yield from _below(file_system, entry.getPath(), (*parts, str(entry.getPath().getName())), platform)
     elif len(parts) > 2 and parts[-2] == platform:
-        whole = {name for name, found in frames.items() if any(e.getPath().getName() == "_SUCCESS" for e in found)}
         times = [e.getModificationTime() for found in frames.values() for e in found]
         yield Folder(
             path=str(path.toString()),
@@ -62,7 +61,7 @@ def _below(file_system: Any, path: Any, parts: tuple[str, ...], platform: str) -
             saved_at=datetime.fromtimestamp(max(times) / 1000, UTC),
             frames=tuple(sorted({*frames} - {_MANIFEST})),
             # The manifest is written last.
-            is_whole=_MANIFEST in whole and whole == {*frames},
+            is_whole=any(e.isFile() for e in frames.get(_MANIFEST, ())),
         )
 
 

@@ -107,7 +107,9 @@ def sweep(warehouse: Warehouse, table: Table, platform: str, people: DataFrame) 
             of_row = [*table.partitions, *(name for name in table.key if name not in table.partitions)]
             gone = theirs.groupBy(*of_row).agg(F.collect_set(_GONE).alias(_GONE))
             same = " AND ".join(f"stored.{name} = given.{name}" for name in of_row)
-            change = {column.name: F.expr(f"filter(stored.{column.name}, one -> NOT array_contains({_GONE}, one))")}
+            change = {
+                column.name: F.expr(f"filter(stored.{column.name}, one -> NOT array_contains(given.{_GONE}, one))")
+            }
             yield warehouse.merge(table, gone, here + same, change, note)
             continue
         deletes = names_a_person(column.name) or not column.nullable or column.name in table.key
@@ -154,12 +156,11 @@ def audit_nobody_erased(warehouse: Warehouse, table: Table, rows: DataFrame, rel
 
 
 def _matching(rows: DataFrame, column: Column, people: DataFrame) -> DataFrame:
-    """Return the rows in which a column names an erased person; for lists one for each, with it in `__gone`."""
-    if column.type.startswith("array"):
-        each = rows.withColumn(_GONE, F.explode(column.name))
-        return each.join(F.broadcast(people), on=F.col(_GONE) == people["user_id"], how="left_semi")
-    gone = F.broadcast(people.withColumnRenamed("user_id", _GONE))
-    return rows.join(gone, on=F.col(column.name) == F.col(_GONE), how="left_semi")
+    """Return the rows in which a column names an erased person, with that in `__gone`; of lists, one for each."""
+    is_list = column.type.startswith("array")
+    each = rows.withColumn(_GONE, F.explode(column.name) if is_list else F.col(column.name))
+    who = F.broadcast(people.withColumnRenamed("user_id", "__who"))
+    return each.join(who, on=F.col(_GONE) == F.col("__who"), how="left_semi")
 
 
 def _note(warehouse: Warehouse, table: Table, platform: str, theirs: DataFrame) -> Mapping[str, Any]:
