@@ -184,6 +184,11 @@ def rows_of(place: Place) -> dict[str, list[dict]]:
     }
 
 
+def in_order(rows: dict[str, list[dict]]) -> dict[str, list[str]]:
+    """Return the rows as texts, without when people were erased."""
+    return {table: sorted(map(repr, of)) for table, of in rows.items() if table != "silver.erasures"}
+
+
 def test_before_they_are_erased_the_scan_finds_people_everywhere(erased):
     everywhere = {"bronze.events", "bronze.users", "bronze.assignments", "bronze.contents", "bronze.blocklist"}
     everywhere |= {"silver.interactions", "silver.users", "silver.assignments", "silver.contents", "silver.blocklist"}
@@ -333,7 +338,7 @@ def test_a_run_that_dies_behind_any_of_its_commits_is_healed_by_the_next(made, e
             continue
     assert deaths > 3
     assert place.traces(BOB, ZED) == set()
-    assert rows_of(place) | {"silver.erasures": []} == erased.erased_rows | {"silver.erasures": []}
+    assert in_order(rows_of(place)) == in_order(erased.erased_rows)
 
 
 def test_a_list_that_cannot_be_used_changes_nothing_and_is_told_without_its_ids(feed, capfd):

@@ -64,7 +64,7 @@ def read_list(warehouse: Warehouse, file: str, key: PseudonymKey, max_length: in
         is_file = file_system.exists(path) and file_system.getFileStatus(path).isFile()
     if not is_file:
         raise InputError(f"{file}: no such file; --list names a text file with one id a line")
-    text = spark.read.option("wholetext", "true").text(file).where(F.length("value") > 0)
+    text = spark.read.text(file, wholetext=True).where(F.length("value") > 0)
     whole = text.select(F.split(F.regexp_replace("value", r"\r?\n\z", ""), r"\r?\n").alias("lines"))
     lines = whole.select(F.posexplode("lines").alias("line", "raw_id")).withColumn("line", F.col("line") + 1)
     if lines.isEmpty():
