@@ -10,6 +10,7 @@ from salience.errors import InputError
 from salience.job import Job, run_job
 from salience.tables import catalog, recommendations, releases
 from salience.tables.audits import Audit, audit_everyone_served, audit_full_lists, audit_snapshot, enforce
+from salience.tables.erasing import audit_nobody_erased
 from salience.tables.suppression import hide_in_release
 from salience.tables.views import register
 
@@ -24,6 +25,7 @@ def main(job: Job) -> None:
     for name, rows in frames.items():
         job.say(f"auditing {name}")
         audits += audit_snapshot(catalog.by_name(name), rows, release_id)
+        audits += audit_nobody_erased(job.warehouse, catalog.by_name(name), rows, release_id)
     for name, saved in models.items():
         job.say(f"auditing the model {name}")
         changed = int(not job.models.is_intact(saved))

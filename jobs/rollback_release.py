@@ -9,9 +9,11 @@ from salience.tables.views import register
 
 def main(job: Job) -> None:
     attempts = job.settings.release.publish_attempts
-    row = releases.roll_back(job.warehouse, job.arguments.to_seq, attempts)
+    row = releases.roll_back(job.warehouse, job.arguments.to_seq, attempts, job.models.is_there)
     if job.settings.release.register_views:
         register(job.warehouse)
+    for name in sorted({*releases.published(job.warehouse, job.arguments.to_seq).models} - {*row.models}):
+        job.tell(f"{name} is left out: that model was deleted since it held erased people; train a new one")
     job.tell(f"release_seq {row.release_seq} puts {row.release_id} in force again")
 
 

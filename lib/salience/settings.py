@@ -250,6 +250,21 @@ class ReleaseSettings(_Group):
     that is a Hive metastore (spark.sql.catalogImplementation=hive), in which other sessions find them."""
 
 
+class ErasureSettings(_Group):
+    """What becomes of releases, models and old files when people are erased."""
+
+    releases: Literal["redact", "withdraw"]
+    """`redact`: the people's rows leave the snapshots of every release, which stay in force. `withdraw`: moreover the
+    release in force no longer names any snapshot of a release that held them; make a new one then."""
+    models: Literal["keep", "retire"]
+    """Files that hold the people's own factors never stay. `keep`: a model in force is saved anew without them, and
+    what only learned from them stays. `retire`: every model of the platform that was saved before they were erased
+    goes."""
+    vacuum_retention_hours: float = Field(ge=0, le=24 * MAX_DAYS)
+    """Files that tables no longer use are deleted when they are unused for so long. Shorter than the longest run of a
+    job, 0 above all, fails whoever still reads them: erase while no other job is running then."""
+
+
 class SimulationSettings(_Group):
     """Size and shape of simulated logs, per platform."""
 
@@ -285,6 +300,7 @@ class Settings(_Group):
     privacy: PrivacySettings
     retention: RetentionSettings
     release: ReleaseSettings
+    erasure: ErasureSettings
     simulate: SimulationSettings
 
     @field_validator("platforms")

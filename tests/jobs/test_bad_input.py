@@ -25,7 +25,14 @@ from salience.tables import catalog, ops, silver
 pytestmark = pytest.mark.integration
 
 PROJECT = Path(__file__).parent.parent.parent
-WITHOUT_INTERVAL = {"explain_event", "publish_release", "query_tables", "rollback_release", "upgrade_warehouse"}
+WITHOUT_INTERVAL = {
+    "erase_users",
+    "explain_event",
+    "publish_release",
+    "query_tables",
+    "rollback_release",
+    "upgrade_warehouse",
+}
 WITH_INTERVAL = sorted({file.stem for file in (PROJECT / "jobs").glob("*.py")} - WITHOUT_INTERVAL)
 DAY = ("--date", "2026-11-02")
 

@@ -1,13 +1,14 @@
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
+from tests.silver_rows import user
 from tests.snapshots import AS_OF, FIRST, LISTS, SECOND, SHORTFALLS, record, run, write
 
 import publish_release
 import rollback_release
 from salience.job import run_job
 from salience.models.store import ModelStore
-from salience.tables import catalog, ops, releases
+from salience.tables import catalog, ops, releases, silver
 from salience.tables.views import CURRENT
 
 pytestmark = pytest.mark.integration
@@ -97,6 +98,18 @@ def test_a_model_whose_files_changed_keeps_its_release_from_being_published(act,
     code, told = act(publish_release, "--release", SECOND)
     assert code == 3
     assert told.endswith(f"model als/feed: files that changed since it was saved: 1 (at most 0) in {SECOND}\n")
+
+
+def test_a_release_that_names_somebody_who_was_erased_meanwhile_is_not_published(act, made):
+    gone = {"platform": "feed", "user_id": user("ann"), "erased_at": datetime.now(UTC)}
+    made.append_rows(silver.ERASURES, [gone | {"platform": "video"}])
+    assert act(publish_release, "--release", FIRST) == (0, "")
+    write(made, SECOND, LISTS, {"rank": 1}, {"rank": 2, "content_id": "c2"})
+    write(made, SECOND, SHORTFALLS)
+    made.append_rows(silver.ERASURES, [gone])
+    code, told = act(publish_release, "--release", SECOND)
+    assert code == 3
+    assert told.endswith(f"{LISTS}: rows that name erased people (make the release anew): 2 (at most 0) in {SECOND}\n")
 
 
 def test_a_run_that_is_overtaken_by_the_publishing_of_its_release_writes_nothing_more(settings, made, spark):

@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
+from salience.interactions.redaction import redacted
 from salience.interactions.rules import ROW_RULES
 from salience.settings import CleanSettings
 from salience.sources.deliveries import Delivery
@@ -20,8 +21,9 @@ def bronze_rows(
     key: PseudonymKey,
     deliveries: Sequence[Delivery],
     settings: CleanSettings,
+    erased: DataFrame | None = None,
 ) -> DataFrame:
-    """Return the deliveries' rows with all of bronze's columns and `FIRST_OF_ROW`.
+    """Return the deliveries' rows with all of bronze's columns and `FIRST_OF_ROW`; those of `erased` people redacted.
 
     An event id that the log does not give is a hash over the raw user id, among others. It goes on to silver, so it is
     put under the platform's key: without it, anybody could try user ids until the hash fits.
@@ -29,7 +31,7 @@ def bronze_rows(
     rows = typed_rows(spark, mapping, dataset, deliveries)
     if dataset == "interactions" and "event_id" not in mapping.datasets[dataset].columns:
         rows = with_pseudonyms(spark, rows, key, {"event_id": "event_id"})
-    return judge(rows, dataset, settings)
+    return redacted(spark, judge(rows, dataset, settings), dataset, key, erased)
 
 
 def judge(typed: DataFrame, dataset: Dataset, settings: CleanSettings) -> DataFrame:

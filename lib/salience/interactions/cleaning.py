@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import date
 from time import sleep
 
+from pyspark.sql import DataFrame
+
 from salience.errors import ConflictError
 from salience.interactions.audits import audit_counts, audit_events, forget, hold, share_audits, volume_audits
 from salience.interactions.dimensions import DIMENSIONS, rebuilt, tallied
 from salience.interactions.pseudonyms import PseudonymKey
+from salience.interactions.redaction import erased, redact
 from salience.interactions.retention import refuse_closed
 from salience.interactions.rules import DAY_RULES, ROW_RULES
 from salience.interactions.settling import EventDays, Where
@@ -151,12 +154,19 @@ def _clean_once(
             _settle_dimension(warehouse, source.key, dataset, note)
         return found, {}
     found = hold(found, volume_audits(warehouse, found, settings), audits)
-    with staged(warehouse, mapping, dataset, source.key, found, settings) as whole:
+    gone = erased(warehouse, platform)
+    with staged(warehouse, mapping, dataset, source.key, found, settings, gone.people) as whole:
         shares = {d.day: share_audits(d, whole.counts[d.day], ROW_RULES[dataset], settings) for d in whole.deliveries}
         stage = whole.left_with(hold(whole.outcomes, shares, audits))
         if dataset == "interactions":
-            return _take_events(warehouse, source, stage, settings, say, note, audits)
-        return _take_dimension(warehouse, source, dataset, stage, say, note, audits)
+            outcome = _take_events(warehouse, source, stage, settings, say, note, audits)
+        else:
+            outcome = _take_dimension(warehouse, source, dataset, stage, say, note, audits)
+    now = erased(warehouse, platform)
+    if now.people is not None and now.version != gone.version:
+        # Somebody was erased after these rows were read, perhaps before they were written.
+        redact_and_settle(warehouse, source.key, dataset, now.people, settings, note)
+    return outcome
 
 
 def _take_dimension(
@@ -200,6 +210,42 @@ def _settle_dimension(warehouse: Warehouse, key: PseudonymKey, dataset: Dataset,
         if not any(about.get("platform") == key.platform for _, about, _ in warehouse.notes_since(taken, read)):
             return
     raise ConflictError(f"{key.platform}/{dataset}: other runs kept taking deliveries; clean the same days again")
+
+
+def redact_and_settle(
+    warehouse: Warehouse, key: PseudonymKey, dataset: Dataset, people: DataFrame, settings: CleanSettings, note: Note
+) -> int:
+    """Redact what bronze holds of erased people, and settle silver; return how many rows were redacted.
+
+    Args:
+        warehouse: the tables.
+        key: the platform's key.
+        dataset: whose tables they are.
+        people: user_id of the erased, each once.
+        settings: thresholds.
+        note: told of every commit.
+
+    Raises:
+        ConflictError: other runs kept changing the same days.
+    """
+    rows = 0
+    event_days = EventDays(warehouse, key, settings, note)
+
+    def settle() -> None:
+        left = event_days.readings.left()
+        if left.deliveries or left.event_days:
+            event_days.settle((), (), ())
+
+    for commit in redact(warehouse, dataset, key, people):
+        note(BRONZE_TABLES[dataset], commit)
+        rows += commit.rows
+        if dataset == "interactions":
+            settle()
+    if dataset in DIMENSIONS and not _is_settled(warehouse, key.platform, dataset):
+        _settle_dimension(warehouse, key, dataset, note)
+    elif dataset == "interactions" and warehouse.exists(bronze.EVENTS):
+        settle()  # what a run left that died between the two
+    return rows
 
 
 def _is_settled(warehouse: Warehouse, platform: str, dataset: Dataset) -> bool:

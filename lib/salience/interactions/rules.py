@@ -16,6 +16,8 @@ from salience.settings import CleanSettings
 from salience.sources.mapping import BRONZE_TABLES, Dataset
 from salience.sources.typed import HAS_TIME, IS_UTF8, LACKING, UNREADABLE
 
+MALFORMED = r"\p{Cntrl}|^\s|\s$|^$"
+"""Matches ids that nobody has: empty ones, and those with control characters or blanks around them."""
 PLACE = "__place"
 """Place of an event among its copies, from 1."""
 SINCE_SAME_S = "__since_same_s"

@@ -66,12 +66,13 @@ def staged(
     key: PseudonymKey,
     deliveries: Sequence[Delivery],
     settings: CleanSettings,
+    erased: DataFrame | None = None,
 ) -> Iterator[Staged]:
     """Stage the deliveries that look good; those that cannot be read to their end are refused, each by itself."""
     table = BRONZE_TABLES[dataset]
 
     def read(good: Sequence[Delivery]) -> DataFrame:
-        return bronze_rows(warehouse.spark, mapping, dataset, key, good, settings)
+        return bronze_rows(warehouse.spark, mapping, dataset, key, good, settings, erased)
 
     problems: dict[date, str] = {}
     while True:

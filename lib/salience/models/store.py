@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from salience.errors import InputError
 from salience.tables.releases import SavedModel
+from salience.tables.storage import open_folder
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,17 @@ class ModelStore:
         return LoadedModel(frames, manifest)
 
     def is_intact(self, saved: SavedModel) -> bool:
-        """Return whether a model's files are those that were saved."""
-        return self._hash(saved.path) == saved.hash
+        """Return whether a model's files are there and those that were saved."""
+        return self.is_there(saved) and self._hash(saved.path) == saved.hash
+
+    def is_there(self, saved: SavedModel) -> bool:
+        """Return whether a model was not deleted."""
+        file_system, path = open_folder(self.spark, saved.path)
+        return bool(file_system.exists(path))
+
+    def below(self, path: str) -> str:
+        """Return where a model lies below the store, wherever that lay when it was saved."""
+        return path.removeprefix(self.root).strip("/").rsplit("/models/", 1)[-1]
 
     def _hash(self, path: str) -> str:
         """Return the SHA-256 over the files' sorted names and SHA-256s; each file is hashed where it is read."""

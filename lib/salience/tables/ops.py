@@ -129,7 +129,11 @@ RELEASES = _ledger(
         required("tables", "map<string,string>", "snapshot table -> release_id whose rows are in force"),
         required("models", "map<string,struct<path:string,hash:string>>", "model -> path and hash in force"),
         required("inputs", "map<string,bigint>", "table -> Delta version that the release's jobs read"),
-        required("action", "string", "publish or rollback"),
+        required(
+            "action",
+            "string",
+            "publish, rollback, or erase: what was in force, without what held erased people",
+        ),
         _RUN,
         required("published_at", "timestamp", "UTC"),
     ),

@@ -5,7 +5,7 @@ row with the largest release_seq names everything in force. Appending is compare
 runs that publish at once the second sees the first one's row and builds on it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -190,19 +190,23 @@ def publish(warehouse: Warehouse, release_id: str, attempts: int) -> ReleaseRow:
     return _release_row(_compare_and_set(warehouse, ops.RELEASES, next_row, attempts))
 
 
-def roll_back(warehouse: Warehouse, release_seq: int, attempts: int) -> ReleaseRow:
+def roll_back(
+    warehouse: Warehouse, release_seq: int, attempts: int, is_there: Callable[[SavedModel], bool] = lambda _: True
+) -> ReleaseRow:
     """Append a row that puts what row `release_seq` named in force again, and return it.
+
+    Args:
+        warehouse: the tables.
+        release_seq: of the row.
+        attempts: how often it is tried.
+        is_there: whether a model still is; the new row does without those that are gone.
 
     Raises:
         InputError: there is no such row.
         ConflictError: other runs kept publishing at the same time.
     """
-    if not warehouse.exists(ops.RELEASES):
-        raise InputError("ops.releases: nothing was published yet, so there is nothing to roll back to")
-    rows = warehouse.read(ops.RELEASES).where(F.col("release_seq") == release_seq).collect()
-    if not rows:
-        raise InputError(f"there is no release_seq {release_seq} in ops.releases; jobs/query_tables.py lists them")
-    earlier = _release_row(rows[0])
+    earlier = published(warehouse, release_seq)
+    models = {name: model for name, model in earlier.models.items() if is_there(model)}
 
     def next_row() -> dict[str, Any]:
         before = newest(warehouse)
@@ -211,13 +215,68 @@ def roll_back(warehouse: Warehouse, release_seq: int, attempts: int) -> ReleaseR
             "release_seq": before.release_seq + 1,
             "release_id": earlier.release_id,
             "tables": dict(earlier.tables),
-            "models": _as_rows(earlier.models),
+            "models": _as_rows(models),
             "inputs": dict(earlier.inputs),
             "action": "rollback",
             "run_id": warehouse.run_id,
             "published_at": datetime.now(UTC),
         }
 
+    return _release_row(_compare_and_set(warehouse, ops.RELEASES, next_row, attempts))
+
+
+def published(warehouse: Warehouse, release_seq: int) -> ReleaseRow:
+    """Return a row of ops.releases.
+
+    Raises:
+        InputError: there is no such row.
+    """
+    if not warehouse.exists(ops.RELEASES):
+        raise InputError("ops.releases: nothing was published yet, so there is nothing to roll back to")
+    rows = warehouse.read(ops.RELEASES).where(F.col("release_seq") == release_seq).collect()
+    if not rows:
+        raise InputError(f"there is no release_seq {release_seq} in ops.releases; jobs/query_tables.py lists them")
+    return _release_row(rows[0])
+
+
+def leave_out(
+    warehouse: Warehouse, withdrawn: Collection[str], models: Mapping[str, SavedModel | None], attempts: int
+) -> ReleaseRow | None:
+    """Append a row that names what is in force without what held erased people; None where none of it did.
+
+    Args:
+        warehouse: the tables.
+        withdrawn: ids of releases whose snapshots are not to be named any more.
+        models: path of a model that is not to be named any more -> what stands for it; None for nothing.
+        attempts: how often it is tried.
+
+    Raises:
+        ConflictError: other runs kept publishing at the same time.
+    """
+
+    def left(row: ReleaseRow) -> tuple[dict[str, str], dict[str, SavedModel]]:
+        tables = {table: release_id for table, release_id in row.tables.items() if release_id not in withdrawn}
+        instead = {name: models.get(model.path, model) for name, model in row.models.items()}
+        return tables, {name: model for name, model in instead.items() if model}
+
+    def next_row() -> dict[str, Any]:
+        before = newest(warehouse)
+        assert before is not None
+        tables, kept = left(before)
+        return {
+            "release_seq": before.release_seq + 1,
+            "release_id": before.release_id,
+            "tables": tables,
+            "models": _as_rows(kept),
+            "inputs": dict(before.inputs),
+            "action": "erase",
+            "run_id": warehouse.run_id,
+            "published_at": datetime.now(UTC),
+        }
+
+    in_force = newest(warehouse)
+    if in_force is None or left(in_force) == (dict(in_force.tables), dict(in_force.models)):
+        return None
     return _release_row(_compare_and_set(warehouse, ops.RELEASES, next_row, attempts))
 
 

@@ -8,7 +8,8 @@ from pyspark.sql import functions as F
 from salience.errors import ConflictError
 from salience.tables import activity, bronze, ops, silver
 from salience.tables.contract import Table
-from salience.tables.warehouse import CONFLICTS, Commit, Warehouse
+from salience.tables.staged import Commit
+from salience.tables.warehouse import CONFLICTS, Warehouse
 
 AGEING: Mapping[str, Sequence[tuple[Table, str]]] = {
     "bronze": ((bronze.EVENTS, "delivery_date"),),

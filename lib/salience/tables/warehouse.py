@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from salience.errors import ContractError, InputError
+from salience.errors import ConflictError, ContractError, InputError
 from salience.tables.contract import Kind, Table
 from salience.tables.staged import Commit, StagedFiles
 from salience.tables.storage import open_folder, opening
@@ -36,6 +36,8 @@ CONFLICTS = (
 _HALF_CREATED = ("DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION", "DELTA_TABLE_NOT_FOUND")
 _PATIENCE_S = (0.2, 1.0, 3.0, 10.0)
 """Pauses between attempts to create a table that another run is creating."""
+
+_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 PartitionValue = str | date
 
@@ -168,6 +170,44 @@ class Warehouse:
         """Return a few rows as a frame of the table's schema."""
         names = [column.name for column in table.columns]
         return self.spark.createDataFrame([tuple(row.get(name) for name in names) for row in rows], table.schema)
+
+    def merge(
+        self,
+        table: Table,
+        given: DataFrame,
+        condition: str,
+        change: Mapping[str, SparkColumn] | None,
+        note: Mapping[str, Any] | None = None,
+    ) -> Commit:
+        """Change the stored rows that match one of `given`, or delete them, in one commit; none where none does.
+
+        It is tried again where other runs write the same rows at this moment.
+
+        Args:
+            table: what to change.
+            given: what to match them with.
+            condition: SQL over `stored` and `given`; the table's history keeps its literals.
+            change: column -> new value, over `stored` and `given`; None to delete the rows.
+            note: what the commit's metadata should say beside the run.
+
+        Raises:
+            ConflictError: other runs kept writing them.
+        """
+        self.require_there(table)
+        # Of its own, since this is how a merge's metadata is told, and threads share a session's settings.
+        session = self.spark.newSession()
+        session.conf.set(_METADATA, json.dumps({"run_id": self.run_id, **(note or {})}, default=str))
+        for pause in _PATIENCE_S:
+            stored = DeltaTable.forPath(session, self.path(table)).alias("stored")
+            merging = stored.merge(given.alias("given"), condition)
+            merging = merging.whenMatchedDelete() if change is None else merging.whenMatchedUpdate(set=dict(change))
+            try:
+                (counted,) = merging.execute().collect()
+            except CONFLICTS:
+                sleep(pause)
+                continue
+            return Commit(self.version(table), int(counted["num_affected_rows"]))
+        raise ConflictError(f"{table}: other runs kept writing the same rows; run it again")
 
     def ensure(self, table: Table) -> DeltaTable:
         """Create the table if it is missing: columns, comments, partitions, constraints, all in one commit."""
