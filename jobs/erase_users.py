@@ -10,7 +10,7 @@ from argparse import ArgumentParser
 from math import inf
 
 from salience.interactions.erasing import erase, read_list, report, require_known
-from salience.interactions.keys import KEY_VARIABLE, find_key
+from salience.interactions.keys import KEY_VARIABLE, find_keys
 from salience.job import Job, run_job
 from salience.sources.mapping import load_mapping
 from salience.tables.audits import Audit, record
@@ -20,7 +20,7 @@ from salience.tables.views import register
 
 def main(job: Job) -> None:
     file, platform = job.arguments.list, load_mapping(job.conf_dir, job.arguments.platform).platform
-    key = find_key(job.spark, platform, job.arguments.env, os.environ)
+    key = find_keys(job.spark, [platform], job.arguments.env, os.environ)[platform]
     job.key_ids = {platform: key.key_id}
     if key.is_demo:
         job.tell(f"warning: {platform} uses the demo pseudonym key; set {KEY_VARIABLE}{platform.upper()}")

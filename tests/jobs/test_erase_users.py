@@ -21,7 +21,7 @@ import clean_interactions
 import erase_users
 import rollback_release
 from salience.interactions.erasing import erase, read_list
-from salience.interactions.pseudonyms import KEY_VARIABLE, find_key
+from salience.interactions.keys import KEY_VARIABLE, find_key
 from salience.job import run_job
 from salience.models.store import ModelStore
 from salience.settings import load_settings
