@@ -24,7 +24,8 @@ from pyspark.sql import SparkSession
 
 from benchmarks.figures import FOLDER, Figure, report
 from clean_interactions import main as clean_interactions
-from salience.interactions.pseudonyms import find_key, with_pseudonyms
+from salience.interactions.keys import find_key
+from salience.interactions.pseudonyms import with_pseudonyms
 from salience.interactions.readings import EVENT_DAYS
 from salience.job import Job, side_by_side
 from salience.progress import Progress

@@ -23,7 +23,7 @@ import build_profiles
 import clean_interactions
 import query_tables
 from salience.errors import InputError, StorageError
-from salience.interactions.pseudonyms import find_key
+from salience.interactions.keys import find_key
 from salience.interactions.staging import staged
 from salience.job import run_job
 from salience.models.store import ModelStore
