@@ -232,7 +232,7 @@ def test_a_delivery_whose_data_node_is_dead_is_not_refused_and_is_taken_once_the
         cleaning = load_settings(CONF, "local", {}, []).clean
         with (
             pytest.raises((Py4JJavaError, PySparkException), match="Could not obtain block"),
-            staged(spark, mapping, "interactions", find_key("feed", "local", {}), found, cleaning),
+            staged(Warehouse(spark, root), mapping, "interactions", find_key("feed", "local", {}), found, cleaning),
         ):
             pass
         with pytest.raises(StorageError, match=r"no DataNode that takes a file: .* to 0 of the 1 "), outages_told():
