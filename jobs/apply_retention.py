@@ -1,12 +1,14 @@
 """Delete what each layer keeps no longer as of the interval's last day: settings.retention says how many days it keeps.
 
-Run it after the day's cleaning and measuring. Table history and files keep what is deleted until they are vacuumed.
+Run it after the day's cleaning and measuring. Files that tables use no longer are deleted once they are unused for
+erasure.vacuum_retention_hours, by the runs that follow.
 """
 
 from datetime import timedelta
 
 from salience.interactions.retention import require_settled
 from salience.job import Job, run_job
+from salience.tables.erasing import vacuum
 from salience.tables.retention import AGEING, delete_before
 
 
@@ -22,6 +24,10 @@ def main(job: Job) -> None:
             if commit:
                 job.note(table, commit)
                 job.tell(f"{table}: days before {day} are deleted")
+    ageing = [table for layer in first for table, _ in AGEING[layer] if job.warehouse.exists(table)]
+    job.say("deleting files that are used no longer")
+    for kept_files in vacuum(job.warehouse, ageing, job.settings.erasure.vacuum_retention_hours):
+        job.tell(f"{kept_files.table}: {kept_files.files} old files stay until {kept_files.until:%Y-%m-%d %H:%M} UTC")
 
 
 if __name__ == "__main__":

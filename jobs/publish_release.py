@@ -8,8 +8,9 @@ from pyspark.sql import functions as F
 
 from salience.errors import InputError
 from salience.job import Job, run_job
+from salience.models.erasing import audit_model
 from salience.tables import catalog, recommendations, releases
-from salience.tables.audits import Audit, audit_everyone_served, audit_full_lists, audit_snapshot, enforce
+from salience.tables.audits import audit_everyone_served, audit_full_lists, audit_snapshot, enforce
 from salience.tables.erasing import audit_nobody_erased
 from salience.tables.suppression import hide_in_release
 from salience.tables.views import register
@@ -28,8 +29,7 @@ def main(job: Job) -> None:
         audits += audit_nobody_erased(job.warehouse, catalog.by_name(name), rows, release_id)
     for name, saved in models.items():
         job.say(f"auditing the model {name}")
-        changed = int(not job.models.is_intact(saved))
-        audits.append(Audit(f"model {name}", "files that changed since it was saved", release_id, changed))
+        audits += audit_model(job.models, job.warehouse, name, saved, release_id)
     names = (recommendations.CANDIDATES, recommendations.RECOMMENDATIONS, recommendations.SHORTFALLS)
     candidates, lists, shortfalls = (frames.get(str(table)) for table in names)
     if lists is not None and shortfalls is not None:

@@ -119,13 +119,6 @@ def asked(spark, tmp_path_factory):
             ],
         ),
         (
-            "gone",
-            [
-                f"gone: like, 2026-11-02 02:00:00 UTC, from {FEED}/part-0.parquet",
-                "  excluded: erased (the person was erased)",
-            ],
-        ),
-        (
             "machine-10",
             [
                 f"machine-10: impression, 2026-11-02 02:00:10 UTC, from {FEED}/part-0.parquet",
@@ -139,6 +132,10 @@ def test_every_delivered_row_of_an_event_is_told_with_its_fate_and_why(asked, ca
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if not line.startswith("::")] == told
     assert not any("u-ann" in line or "u-zoe" in line for line in lines)
+
+
+def test_an_event_of_an_erased_person_is_known_no_more(asked):
+    assert asked("gone") == 2
 
 
 def test_an_event_of_a_delivery_that_was_not_taken_is_told_with_the_deliverys_problem(asked, capsys):

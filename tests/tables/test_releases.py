@@ -276,3 +276,14 @@ def test_a_rollback_that_finds_its_place_taken_reads_again_and_takes_the_next(wa
     assert (row.release_seq, row.tables) == (3, {str(LISTS): FIRST})
     assert history(warehouse) == [(1, FIRST, "publish"), (2, SECOND, "publish"), (3, FIRST, "rollback")]
     assert releases.newest(warehouse) == row
+
+
+def test_a_rollback_leaves_out_the_snapshots_that_an_erasure_has_withdrawn_since(warehouse):
+    record(warehouse, run(FIRST, LISTS, SHORTFALLS, feed=FEED))
+    releases.publish(warehouse, FIRST, 5)
+    (row,) = warehouse.read(ops.RELEASES).collect()
+    left = {"tables": {str(SHORTFALLS): FIRST}, "release_seq": 2, "action": "erase"}
+    models = {name: model.asDict() for name, model in row["models"].items()}
+    warehouse.append_rows(ops.RELEASES, [row.asDict() | {"models": models} | left])
+    assert releases.roll_back(warehouse, 1, 5).tables == {str(SHORTFALLS): FIRST}
+    assert releases.roll_back(warehouse, 2, 5).tables == {str(SHORTFALLS): FIRST}

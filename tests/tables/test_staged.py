@@ -8,6 +8,7 @@ from delta.exceptions import ConcurrentAppendException
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
+from salience.errors import ConflictError
 from salience.tables import silver
 from salience.tables.contract import Kind, Table, required
 from salience.tables.shared import EVENT_DATE, PLATFORM
@@ -90,6 +91,48 @@ def test_another_commit_to_the_same_partitions_is_replaced_and_one_that_comes_be
     with pytest.raises(ConcurrentAppendException):
         warehouse.replace_by_staged(files, OF_FEED)
     assert kept(warehouse) == [(FIRST, "feed", 2)]
+
+
+def test_a_commit_that_lands_and_yet_ends_in_an_error_keeps_its_files(spark, warehouse):
+    files = warehouse.stage(TABLE, things(spark, (FIRST, "feed", 7)))
+    log = files._log
+
+    class Transaction:
+        def __init__(self, begun):
+            self.begun = begun
+
+        def __getattr__(self, name):
+            return getattr(self.begun, name)
+
+        def commit(self, *given):
+            self.begun.commit(*given)
+            raise TimeoutError
+
+    class Log:
+        def startTransaction(self):  # noqa: N802 (Delta's name)
+            return Transaction(log.startTransaction())
+
+    files._log = Log()
+    with pytest.raises(TimeoutError):
+        warehouse.replace_by_staged(files, OF_FEED)
+    files.discard()
+    assert kept(warehouse) == [(FIRST, "feed", 7)]
+
+
+def test_files_that_were_vacuumed_meanwhile_are_not_committed(spark, warehouse):
+    files = warehouse.stage(TABLE, things(spark, (FIRST, "feed", 7)))
+    for file in data_files(warehouse):
+        file.unlink()
+    with pytest.raises(ConflictError, match="vacuumed while rows were written"):
+        warehouse.replace_by_staged(files, OF_FEED)
+    assert kept(warehouse) == []
+
+
+def test_a_table_that_was_upgraded_meanwhile_is_not_written(spark, warehouse):
+    files = warehouse.stage(TABLE, things(spark, (FIRST, "feed", 7)))
+    spark.sql(f"ALTER TABLE delta.`{warehouse.path(TABLE)}` ADD CONSTRAINT small CHECK (n < 5)")
+    with pytest.raises(ConflictError, match="upgraded"):
+        warehouse.replace_by_staged(files, OF_FEED)
 
 
 def test_staging_makes_the_table_that_is_not_there_yet_with_its_comments(spark, warehouse):

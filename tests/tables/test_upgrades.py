@@ -11,9 +11,10 @@ import upgrade_warehouse
 from salience.errors import ConflictError, InputError
 from salience.job import run_job
 from salience.tables import ops, silver, upgrades
+from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Column, Kind, Table, required
 from salience.tables.stored import properties
-from salience.tables.warehouse import CONFLICTS, Warehouse
+from salience.tables.warehouse import Warehouse
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -21,9 +21,10 @@ from salience.sources.deliveries import Delivery, find_deliveries, is_as_found
 from salience.sources.mapping import BRONZE_TABLES, Dataset, SourceMapping
 from salience.tables import bronze, silver
 from salience.tables.audits import Audit, record, require_passed
+from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
 from salience.tables.staged import Commit
-from salience.tables.warehouse import CONFLICTS, Warehouse
+from salience.tables.warehouse import Warehouse
 
 Note = Callable[[Table, Commit], None]
 Say = Callable[[str], None]
@@ -291,8 +292,7 @@ def _take_events(
             if stage.days:
                 table, commit = _into_bronze(warehouse, source, "interactions", stage)
                 note(table, commit)
-                # Where nothing was written there may be no commit, and the newest version is another run's.
-                own = commit.version if commit.rows else None
+                own = commit.version
             is_newest = event_days.write(judged, own)
         if not is_newest:
             verdicts = event_days.settle(judged.deliveries, judged.event_days, stage.days)

@@ -27,9 +27,10 @@ from salience.interactions.rules import DAY_RULES
 from salience.interactions.suspects import suspects
 from salience.settings import MAX_FUTURE_DAYS, MAX_LATENESS_DAYS, CleanSettings
 from salience.tables import bronze, silver
+from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
 from salience.tables.staged import Commit, StagedFiles
-from salience.tables.warehouse import CONFLICTS, PartitionValue, Warehouse, is_in
+from salience.tables.warehouse import PartitionValue, Warehouse, is_in
 
 Note = Callable[[Table, Commit], None]
 Where = Mapping[str, Sequence[PartitionValue]]

@@ -84,9 +84,10 @@ def staged(
         try:
             files = warehouse.stage(table, read(good).drop(FIRST_OF_ROW))
         except (PySparkException, Py4JJavaError) as error:
-            if not is_unreadable(error):
-                raise
-            problems |= _unreadable(error, good, read)
+            found = _unreadable(good, read) if is_unreadable(error) else {}
+            if not found:
+                raise  # it was not the reading that failed
+            problems |= found
             continue
         try:
             counts = _counts(files.rows, dataset, good, None if _is_one_a_row(mapping, dataset) else read(good))
@@ -109,21 +110,18 @@ def _too_few(counts: Mapping[str, int], delivery: Delivery) -> str:
     return f"{counts['rows']} rows were read of the {delivery.rows} that its files count; clean it again"
 
 
-def _unreadable(error: PySparkException | Py4JJavaError, good: Sequence[Delivery], read: Read) -> dict[date, str]:
-    """Return the days of the deliveries that cannot be read, and why."""
-    if len(good) == 1:
-        return {good[0].day: _blame(error, good[0], read)}
-    found: dict[date, str] = {}
-    for half in (good[: len(good) // 2], good[len(good) // 2 :]):
-        try:
-            _read_all(read(half))
-        except (PySparkException, Py4JJavaError) as own:
-            if not is_unreadable(own):
-                raise
-            found |= _unreadable(own, half, read)
-    if not found:
-        raise error
-    return found
+def _unreadable(good: Sequence[Delivery], read: Read) -> dict[date, str]:
+    """Return the days of the deliveries that cannot be read to their end, and why."""
+    try:
+        _read_all(read(good))
+    except (PySparkException, Py4JJavaError) as error:
+        if not is_unreadable(error):
+            raise
+        if len(good) == 1:
+            return {good[0].day: _blame(error, good[0], read)}
+        half = len(good) // 2
+        return _unreadable(good[:half], read) | _unreadable(good[half:], read)
+    return {}
 
 
 def _read_all(rows: DataFrame) -> None:

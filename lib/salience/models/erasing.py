@@ -10,10 +10,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.models.store import ModelStore
+from salience.tables import silver
+from salience.tables.audits import Audit
 from salience.tables.contract import Column
 from salience.tables.erasing import names_people
 from salience.tables.releases import SavedModel
 from salience.tables.storage import open_folder
+from salience.tables.warehouse import Warehouse
 
 _MANIFEST = "manifest"
 
@@ -74,6 +77,20 @@ def holds(store: ModelStore, folder: Folder, people: DataFrame) -> bool:
         people: user_id of the erased, each once.
     """
     return not folder.is_whole or any(name_some(frame, people) for frame in _frames(store, folder).values())
+
+
+def audit_model(store: ModelStore, warehouse: Warehouse, name: str, saved: SavedModel, release_id: str) -> list[Audit]:
+    """Return the audits of a model `<kind>/<platform>`: that it is as it was saved, and names nobody erased since."""
+    table = f"model {name}"
+    if not store.is_intact(saved):
+        return [Audit(table, "files that changed since it was saved", release_id, 1)]
+    audits = [Audit(table, "files that changed since it was saved", release_id, 0)]
+    if warehouse.exists(silver.ERASURES):
+        gone = warehouse.read(silver.ERASURES).where(F.col("platform") == name.rsplit("/", 1)[-1])
+        people = gone.select("user_id").distinct()
+        named = sum(name_some(frame, people) for frame in store.load(saved).frames.values())
+        audits.append(Audit(table, "frames that name erased people (train it anew)", release_id, named))
+    return audits
 
 
 def name_some(frame: DataFrame, people: DataFrame) -> bool:

@@ -211,9 +211,10 @@ def _time_of_integer(number: Column, per_second: int) -> Column:
     if per_second <= _MICROS:
         is_believed = number.between(-_MAX_S * per_second, _MAX_S * per_second)
         return F.when(is_believed, F.timestamp_micros(number * (_MICROS // per_second)))
-    # Of nanoseconds a bigint holds no year that is not believed.
+    # Of nanoseconds a bigint holds no year that is not believed; `div` rounds up below zero.
     per_micro = F.lit(per_second // _MICROS)
-    return F.timestamp_micros(F.call_function("div", number - F.pmod(number, per_micro), per_micro))
+    below = F.when((number < 0) & (number % per_micro != 0), 1).otherwise(0)
+    return F.timestamp_micros(F.call_function("div", number, per_micro) - below)
 
 
 def _utc_offset_min(part: TimeMapping, time: Column) -> Column:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
-from salience.tables.warehouse import CONFLICTS, Warehouse
+from salience.tables.warehouse import Warehouse
 
 
 def insert_new(warehouse: Warehouse, ledger: Table, rows: Sequence[Mapping[str, Any]]) -> bool:

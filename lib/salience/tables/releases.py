@@ -8,6 +8,7 @@ runs that publish at once the second sees the first one's row and builds on it.
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import Any
 
 from pyspark.sql import Row
@@ -199,13 +200,16 @@ def roll_back(
         warehouse: the tables.
         release_seq: of the row.
         attempts: how often it is tried.
-        is_there: whether a model still is; the new row does without those that are gone.
+        is_there: whether a model still is; the new row does without those that are gone, as without the snapshots that
+            an erasure has withdrawn since.
 
     Raises:
         InputError: there is no such row.
         ConflictError: other runs kept publishing at the same time.
     """
     earlier = published(warehouse, release_seq)
+    withdrawn = _withdrawn_since(warehouse, release_seq)
+    tables = {name: release_id for name, release_id in earlier.tables.items() if (name, release_id) not in withdrawn}
     models = {name: model for name, model in earlier.models.items() if is_there(model)}
 
     def next_row() -> dict[str, Any]:
@@ -214,7 +218,7 @@ def roll_back(
         return {
             "release_seq": before.release_seq + 1,
             "release_id": earlier.release_id,
-            "tables": dict(earlier.tables),
+            "tables": tables,
             "models": _as_rows(models),
             "inputs": dict(earlier.inputs),
             "action": "rollback",
@@ -278,6 +282,16 @@ def leave_out(
     if in_force is None or left(in_force) == (dict(in_force.tables), dict(in_force.models)):
         return None
     return _release_row(_compare_and_set(warehouse, ops.RELEASES, next_row, attempts))
+
+
+def _withdrawn_since(warehouse: Warehouse, release_seq: int) -> set[tuple[str, str]]:
+    """Return table and release_id of the snapshots that erasures took out of force after a row."""
+    rows = warehouse.read(ops.RELEASES).where(F.col("release_seq") >= release_seq).orderBy("release_seq").collect()
+    withdrawn = set[tuple[str, str]]()
+    for before, after in pairwise(rows):
+        if after["action"] == "erase":
+            withdrawn |= set(before["tables"].items()) - set(after["tables"].items())
+    return withdrawn
 
 
 def as_of_day(release_id: str) -> str:

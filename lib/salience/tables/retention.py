@@ -7,9 +7,10 @@ from pyspark.sql import functions as F
 
 from salience.errors import ConflictError
 from salience.tables import activity, bronze, ops, silver
+from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
 from salience.tables.staged import Commit
-from salience.tables.warehouse import CONFLICTS, Warehouse
+from salience.tables.warehouse import Warehouse
 
 AGEING: Mapping[str, Sequence[tuple[Table, str]]] = {
     "bronze": ((bronze.EVENTS, "delivery_date"),),

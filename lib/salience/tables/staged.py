@@ -11,6 +11,8 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
+from salience.errors import ConflictError
+from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
 from salience.tables.storage import open_folder
 
@@ -32,8 +34,10 @@ class StagedFiles:
         self.table = table
         self._path = path
         self._log = self._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)
-        self._left = list(_as_java(self._jvm, self._log.startTransaction().writeFiles(frame._jdf)))
-        self._files = tuple(self._left)
+        transaction = self._log.startTransaction()
+        self._metadata = transaction.metadata()
+        self._files = tuple(_as_java(self._jvm, transaction.writeFiles(frame._jdf)))
+        self._left = list(self._files)
 
     @property
     def rows(self) -> DataFrame:
@@ -50,10 +54,18 @@ class StagedFiles:
             condition: SQL.
             values: partition column -> its values as text; files of other partitions are not taken.
             note: the commit's metadata.
+
+        Raises:
+            ConflictError: the table was changed otherwise, or files were deleted, since they were staged.
         """
         taken = [file for file in self._files if _lies_in(file, values)]
         delta = self._jvm.org.apache.spark.sql.delta
         transaction = self._log.startTransaction()
+        if not transaction.metadata().equals(self._metadata):
+            raise ConflictError(f"{self.table}: it was upgraded while rows for it were written; run the job again")
+        if not all(self._is_there(file) for file in taken):
+            what = "files were vacuumed while rows were written, within a shorter time than the job takes"
+            raise ConflictError(f"{self.table}: {what}; run it again (setting `erasure.vacuum_retention_hours`)")
         parsed = self._spark._jsparkSession.sessionState().sqlParser().parseExpression(condition)
         replaced = transaction.filterFiles(_as_scala(self._jvm, [parsed]), False)
         removed = [file.remove() for file in _as_java(self._jvm, replaced)]
@@ -65,9 +77,19 @@ class StagedFiles:
             option.apply(json.dumps(note, default=str)),
             *(option.empty() for _ in range(5)),
         )
-        version = int(transaction.commit(_as_scala(self._jvm, [*taken, *removed]), operation))
-        self._left = [file for file in self._left if file not in taken]
+        # There may be a commit, however the attempt ends, unless it is certain that there is none: who discarded its
+        # files would spoil the table.
+        self._left = [file for file in self._files if not _lies_in(file, values)]
+        try:
+            version = int(transaction.commit(_as_scala(self._jvm, [*taken, *removed]), operation))
+        except CONFLICTS:
+            self._left += taken
+            raise
         return Commit(version, sum(int(file.numLogicalRecords().get()) for file in taken))
+
+    def _is_there(self, file: Any) -> bool:
+        file_system, path = open_folder(self._spark, f"{self._path}/{file.path()}")
+        return bool(file_system.exists(path))
 
     def discard(self) -> None:
         """Delete the files that no commit took."""

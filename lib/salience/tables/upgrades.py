@@ -8,9 +8,10 @@ from pyspark.sql import functions as F
 
 from salience.errors import ConflictError, InputError
 from salience.tables import catalog
+from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
 from salience.tables.stored import Difference, differences
-from salience.tables.warehouse import CONFLICTS, Warehouse
+from salience.tables.warehouse import Warehouse
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from datetime import date
 from time import sleep
 from typing import Any
 
-from delta import exceptions as conflict
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column as SparkColumn
@@ -17,22 +16,12 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from salience.errors import ConflictError, ContractError, InputError
+from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Kind, Table
 from salience.tables.staged import Commit, StagedFiles
 from salience.tables.storage import open_folder, opening
 from salience.tables.stored import Stored, differences, properties, quoted
 
-CONFLICTS = (
-    conflict.ConcurrentAppendException,
-    conflict.ConcurrentDeleteDeleteException,
-    conflict.ConcurrentDeleteReadException,
-    conflict.ConcurrentTransactionException,
-    conflict.ConcurrentWriteException,
-    conflict.DeltaConcurrentModificationException,
-    conflict.MetadataChangedException,
-    conflict.ProtocolChangedException,
-)
-"""What Delta raises when another commit came between: in Python they share no base of their own."""
 _HALF_CREATED = ("DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION", "DELTA_TABLE_NOT_FOUND")
 _PATIENCE_S = (0.2, 1.0, 3.0, 10.0)
 """Pauses between attempts to create a table that another run is creating."""
