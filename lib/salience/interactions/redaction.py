@@ -79,7 +79,8 @@ def redacted(
             _NAMELESS: reduce(Column.__or__, (is_gone[raw] for raw in raw_ids if raw not in owners), F.lit(False)),
         }
     )
-    of_person, nameless = _of_person(dataset), _nameless(dataset)
+    of_person = _of_person(dataset)
+    nameless = _nameless(dataset) if any(raw not in owners for raw in raw_ids) else {}
     columns = {}
     for name in rows.columns:
         value = F.col(name)
