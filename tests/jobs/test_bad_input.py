@@ -135,6 +135,7 @@ def test_a_platform_without_a_key_on_a_cluster_configuration_is_told_both_ways_t
     assert {str(table) for table in catalog.TABLES if warehouse.exists(table)} == {"ops.runs"}
 
 
+@pytest.mark.slow
 def test_another_key_than_the_tables_is_refused_before_anything_is_written(
     spark, refused, capsys, warehouse, tmp_path, monkeypatch
 ):
