@@ -205,8 +205,10 @@ def test_events_of_an_erased_person_leave_silver_for_good_and_keep_no_pseudonym(
     for _ in range(2):
         feed.clean(*DAYS[:2], datasets=EVENTS_ONLY)
         assert feed.accepted() == {("e1", DAYS[0])}
-        gone = feed.warehouse.read(silver.EXCLUDED_EVENTS).select("event_id", "reason", "user_id").collect()
-        assert sorted(map(tuple, gone)) == [("e2", "erased", None), ("e2", "erased", None), ("e3", "erased", None)]
+        assert feed.excluded() == set()
+        gone = feed.warehouse.read(silver.REJECTED_EVENTS).select("delivery_date", "reasons", "event_id").collect()
+        found = sorted((str(day), reasons, event_id) for day, reasons, event_id in gone)
+        assert found == [(day, ["erased"], None) for day in (DAYS[0], DAYS[1], DAYS[1])]
 
 
 @pytest.mark.parametrize("state", ["refused", "held"])

@@ -136,11 +136,11 @@ def test_files_that_change_while_they_are_cleaned_are_read_again_and_never_witho
     assert feed.accepted() == {("new", DAYS[0]), ("e1", DAYS[0])}
 
     class Restless(Warehouse):
-        def replace(self, table, *rest):
-            if table is bronze.EVENTS:
+        def replace_by_staged(self, files, *rest):
+            if files.table is bronze.EVENTS:
                 feed.deliver(DAYS[0], *[event(f"n{n}", "02T10:00:00") for n in range(len(list(seen)) + 1)])
-                seen.append(table)
-            return super().replace(table, *rest)
+                seen.append(files.table)
+            return super().replace_by_staged(files, *rest)
 
     seen: list = []
     restless = Restless(feed.spark, str(feed.root), "restless")
@@ -192,17 +192,39 @@ class Stalled(Hooked):
 
     def replace(self, table, frame, where, note=None):
         if table is self.table and not self.started.exists():
-            started, go = self.started, self.go
+            wait = stall(self.started, self.go)
 
-            def wait(batches):
-                started.touch()
-                until = monotonic() + 120
-                while not go.exists() and monotonic() < until:
-                    sleep(0.1)
+            def slowly(batches):
+                wait()
                 yield from batches
 
-            frame = frame.coalesce(1).mapInArrow(wait, frame.schema)
+            frame = frame.coalesce(1).mapInArrow(slowly, frame.schema)
         return super().replace(table, frame, where, note)
+
+    def replace_by_staged(self, files, where, note=None):
+        if files.table is self.table and not self.started.exists():
+            log, wait = files._log, stall(self.started, self.go)
+
+            class Log:
+                def startTransaction(self):  # noqa: N802 (Delta's name)
+                    begun = log.startTransaction()
+                    wait()
+                    return begun
+
+            files._log = Log()
+        return super().replace_by_staged(files, where, note)
+
+
+def stall(started: Path, go: Path) -> Callable[[], None]:
+    """Return a function that tells that it was called and ends when it is let go."""
+
+    def wait() -> None:
+        started.touch()
+        until = monotonic() + 120
+        while not go.exists() and monotonic() < until:
+            sleep(0.1)
+
+    return wait
 
 
 def in_a_thread(function: Callable[[], object]) -> Callable[[], None]:
