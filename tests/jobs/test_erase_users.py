@@ -303,6 +303,9 @@ class Dying(Warehouse):
     def replace(self, *arguments, **more):
         return self._behind(super().replace(*arguments, **more))
 
+    def replace_by_staged(self, *arguments, **more):
+        return self._behind(super().replace_by_staged(*arguments, **more))
+
     def append(self, *arguments, **more):
         return self._behind(super().append(*arguments, **more))
 
