@@ -127,8 +127,8 @@ def withdraw(
     if not days:
         return
     of_days = is_in("event_date", days) & (F.col("platform") == platform)
-    version = {table: warehouse.version(table) for table in (silver.INTERACTIONS, silver.EXCLUDED_EVENTS)}
-    accepted, excluded = (warehouse.read(table, number).where(of_days) for table, number in version.items())
+    both = silver.INTERACTIONS, silver.EXCLUDED_EVENTS
+    accepted, excluded = (warehouse.read(table, warehouse.version(table)).where(of_days) for table in both)
     refused = find(accepted, silver.INTERACTIONS).select(*accepted.columns)
     moved = refused.select(
         "event_date",
