@@ -20,7 +20,7 @@ from salience.sources.mapping import load_mapping
 from salience.tables import bronze, ops, silver
 from salience.tables.warehouse import Warehouse
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PROJECT = CONF.parent
 
@@ -47,7 +47,7 @@ def run(job: str, *arguments: str, conf: Path = CONF, **variables: str) -> tuple
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Wait for a process, and end it and its children if it takes too long; return as `run` does."""
     try:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=600)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise
