@@ -26,7 +26,7 @@ def main(job: Job) -> None:
         job.tell(f"warning: {platform} uses the demo pseudonym key; set {KEY_VARIABLE}{platform.upper()}")
     require_same_keys(job.warehouse, job.key_ids, job.settings.clean.attempts)
     job.say("reading the list")
-    asked = read_list(job.warehouse, file, key, job.settings.clean.max_id_length).persist()
+    asked = read_list(job.warehouse, file, key, job.settings.clean).persist()
     if not job.arguments.allow_unknown:
         require_known(job.warehouse, file, key, asked)
     done = erase(job.warehouse, job.models, key, asked, job.settings, job.say, job.note)

@@ -326,7 +326,7 @@ def test_a_run_that_dies_behind_any_of_its_commits_is_healed_by_the_next(made, e
     for deaths in range(1, 40):
         warehouse = Dying(place.spark, str(place.root), deaths)
         store = ModelStore(place.spark, f"{warehouse.root}/models", f"dying {deaths}")
-        asked = read_list(warehouse, str(place.list), key, 256)
+        asked = read_list(warehouse, str(place.list), key, settings.clean)
         try:
             erase(warehouse, store, key, asked, settings, quiet, quiet)
             break

@@ -21,7 +21,7 @@ from salience.sources.deliveries import Delivery, find_deliveries, is_as_found
 from salience.sources.mapping import BRONZE_TABLES, Dataset, SourceMapping
 from salience.tables import bronze, silver
 from salience.tables.audits import Audit, record, require_passed
-from salience.tables.conflicts import CONFLICTS
+from salience.tables.conflicts import CONFLICTS, PAUSES_S
 from salience.tables.contract import Table
 from salience.tables.staged import Commit
 from salience.tables.warehouse import Warehouse
@@ -30,8 +30,6 @@ Note = Callable[[Table, Commit], None]
 Say = Callable[[str], None]
 Outcome = tuple[list[Delivery], ByDay]
 """Deliveries with what became of them, and of those taken: day -> emitted, rejected, excluded, accepted, and more."""
-_PATIENCE_S = (0.2, 1.0, 3.0, 10.0)
-"""Pauses between attempts to write deliveries that another run is writing."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +197,7 @@ def _settle_dimension(warehouse: Warehouse, key: PseudonymKey, dataset: Dataset,
         ConflictError: other runs kept taking deliveries.
     """
     table, taken = DIMENSIONS[dataset].table, BRONZE_TABLES[dataset]
-    for pause in _PATIENCE_S:
+    for pause in PAUSES_S:
         read = warehouse.version(taken)
         try:
             rows = rebuilt(warehouse, dataset, key)
@@ -316,7 +314,7 @@ def _into_bronze(warehouse: Warehouse, source: Source, dataset: Dataset, stage: 
     assert stage.files is not None, "there is nothing to write"
     where: Where = {"platform": [platform], "delivery_date": stage.days}
     about = {"platform": platform, "delivery_days": [day.isoformat() for day in stage.days]}
-    for pause in _PATIENCE_S:
+    for pause in PAUSES_S:
         # Another run may have taken what they are now, and ours may die before it looks again.
         changed = [d.day for d in stage.deliveries if not is_as_found(warehouse.spark, source.mapping, d)]
         if changed:

@@ -17,10 +17,10 @@ from salience.interactions.cleaning import Note, redact_and_settle
 from salience.interactions.dimensions import RAW_IDS
 from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
 from salience.interactions.redaction import erased, raw_ids_in
-from salience.interactions.rules import MALFORMED
+from salience.interactions.rules import malformed
 from salience.models import erasing as models
 from salience.models.store import ModelStore
-from salience.settings import Settings
+from salience.settings import CleanSettings, Settings
 from salience.sources.mapping import BRONZE_TABLES
 from salience.tables import erasing, releases, silver
 from salience.tables.contract import Table
@@ -46,14 +46,14 @@ class Done:
     """Files that are still there."""
 
 
-def read_list(warehouse: Warehouse, file: str, key: PseudonymKey, max_length: int) -> DataFrame:
+def read_list(warehouse: Warehouse, file: str, key: PseudonymKey, settings: CleanSettings) -> DataFrame:
     """Return line, raw_id and user_id (the pseudonym) of each line of a text file.
 
     Args:
         warehouse: the tables.
         file: a path or a Hadoop URL; one raw id a line, UTF-8.
         key: the platform's key.
-        max_length: of an id, in characters.
+        settings: the longest id.
 
     Raises:
         InputError: there is no such file, it names nobody, or lines are no ids; the message tells their numbers.
@@ -69,7 +69,7 @@ def read_list(warehouse: Warehouse, file: str, key: PseudonymKey, max_length: in
     lines = whole.select(F.posexplode("lines").alias("line", "raw_id")).withColumn("line", F.col("line") + 1)
     if lines.isEmpty():
         raise InputError(f"{file}: names nobody; write one id a line")
-    unfit = (F.length("raw_id") > max_length) | F.col("raw_id").rlike(MALFORMED) | F.contains("raw_id", F.lit("\ufffd"))
+    unfit = malformed("raw_id")(settings) | F.contains("raw_id", F.lit("\ufffd"))
     told = _told(lines.where(unfit))
     if told:
         raise InputError(
@@ -203,16 +203,21 @@ def _leave_out(
         holding |= learned
     doomed = [folder for folder in found if folder.path in holding]
     in_force = releases.newest(warehouse)
-    named = {store.below(model.path): model.path for model in in_force.models.values()} if in_force else {}
+    named = {store.below(model.path) for model in in_force.models.values()} if in_force else set[str]()
+    # Of every one: whoever publishes meanwhile may name one that was not in force yet.
     instead: dict[str, releases.SavedModel | None] = {}
     for folder in doomed:
         place = store.below(folder.path)
         is_kept = place in named and folder.is_whole and not retires
-        if place in named:
-            instead[named[place]] = models.save_without(store, folder, people) if is_kept else None
+        instead[place] = models.save_without(store, folder, people) if is_kept else None
         done.models.append(f"{place}: {'saved anew without them' if is_kept else 'deleted'}")
     withdrawn = done.releases if settings.erasure.releases == "withdraw" else []
-    releases.leave_out(warehouse, withdrawn, instead, settings.release.publish_attempts)
+    releases.leave_out(
+        warehouse,
+        withdrawn,
+        lambda model: instead.get(store.below(model.path), model),
+        settings.release.publish_attempts,
+    )
     return doomed
 
 

@@ -126,10 +126,13 @@ def withdraw(
     days = sorted(row[0] for row in refused.select("event_date").distinct().collect())
     if not days:
         return
-    of_days = is_in("event_date", days) & (F.col("platform") == platform)
-    both = silver.INTERACTIONS, silver.EXCLUDED_EVENTS
-    accepted, excluded = (warehouse.read(table, warehouse.version(table)).where(of_days) for table in both)
-    refused = find(accepted, silver.INTERACTIONS).select(*accepted.columns)
+    accepted = warehouse.read(silver.INTERACTIONS, warehouse.version(silver.INTERACTIONS))
+    of_days = accepted.where(is_in("event_date", days) & (F.col("platform") == platform))
+    refused = find(of_days, silver.INTERACTIONS).select(*accepted.columns)
+    # Row by row: whole days would bring back what an erasure takes out of them at this moment.
+    if warehouse.exists(silver.ERASURES):
+        gone = warehouse.read(silver.ERASURES).where(F.col("platform") == platform)
+        refused = refused.join(gone, on="user_id", how="left_anti")
     moved = refused.select(
         "event_date",
         "platform",
@@ -142,10 +145,11 @@ def withdraw(
         "delivery_date",
         # The raw row is gone; this stands for it as well as any number does.
         F.xxhash64("event_id", "event_time", "user_id").alias("row_hash"),
-    ).join(excluded.where("reason = 'consent'").select(*_EVENT), _EVENT, how="left_anti")
-    where = {"platform": [platform], "event_date": days}
+    )
     about = {EVENT_DAYS: [day.isoformat() for day in days]}
-    out = excluded.unionByName(moved.select(*excluded.columns))
-    note(silver.EXCLUDED_EVENTS, warehouse.replace(silver.EXCLUDED_EVENTS, out, where, about))
-    left = accepted.join(refused.select(*_EVENT), _EVENT, how="left_anti").select(*accepted.columns)
-    note(silver.INTERACTIONS, warehouse.replace(silver.INTERACTIONS, left, where, about))
+    listed = ", ".join(f"DATE'{day}'" for day in days)
+    same = " AND ".join(f"stored.{name} = given.{name}" for name in _EVENT)
+    here = f"stored.platform = '{platform}' AND stored.event_date IN ({listed}) AND {same}"
+    missing = warehouse.insert_missing(silver.EXCLUDED_EVENTS, moved, f"{here} AND stored.reason = 'consent'", about)
+    note(silver.EXCLUDED_EVENTS, missing)
+    note(silver.INTERACTIONS, warehouse.merge(silver.INTERACTIONS, refused.select(*_EVENT), here, None, about))

@@ -16,8 +16,6 @@ from salience.settings import CleanSettings
 from salience.sources.mapping import BRONZE_TABLES, Dataset
 from salience.sources.typed import HAS_TIME, IS_UTF8, LACKING, UNREADABLE
 
-MALFORMED = r"\p{Cntrl}|^\s|\s$|^$"
-"""Matches ids that nobody has: empty ones, and those with control characters or blanks around them."""
 PLACE = "__place"
 """Place of an event among its copies, from 1."""
 SINCE_SAME_S = "__since_same_s"
@@ -54,7 +52,9 @@ def malformed(*columns: str) -> Callable[[CleanSettings], Column]:
         # One regular expression over all ids; blanks other than the space are control characters.
         conditions = [F.concat_ws("", *columns).rlike(r"\p{Cntrl}")]
         for name in map(F.col, columns):
-            conditions.append((F.length(name) > settings.max_id_length) | (name == ""))
+            # Counting characters takes time; none is shorter than a byte.
+            is_long = (F.octet_length(name) > settings.max_id_length) & (F.length(name) > settings.max_id_length)
+            conditions.append(is_long | (name == ""))
             conditions.append(name.startswith(" ") | name.endswith(" "))
         return _any(conditions)
 

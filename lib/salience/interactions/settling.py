@@ -22,6 +22,7 @@ from salience.interactions.dimensions import RAW_IDS
 from salience.interactions.left_out import excluded_rows, rejected_rows
 from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
 from salience.interactions.readings import BRONZE, DELIVERIES, EVENT_DAYS, READING, Readings
+from salience.interactions.redaction import erased
 from salience.interactions.retention import cut_off, withdraw
 from salience.interactions.rules import DAY_RULES
 from salience.interactions.suspects import suspects
@@ -105,12 +106,12 @@ class EventDays:
         self, events: DataFrame, refusing: DataFrame | None, days: Sequence[date]
     ) -> Iterator[tuple[DataFrame, DataFrame]]:
         """Yield the days' suspect events with their verdicts, and all others with silver's columns."""
-        erased = self._erased()
-        watched = [people.select("user_id") for people in (refusing, erased) if people is not None]
+        gone = erased(self.warehouse, self.platform).people
+        watched = [people.select("user_id") for people in (refusing, gone) if people is not None]
         with suspects(events, self.settings) as found:
             named = with_pseudonyms(self.warehouse.spark, events, self.key, RAW_IDS, keep=True)
             suspect, others = found.split(named, reduce(DataFrame.union, watched) if watched else None)
-            judged = judge_days(suspect.drop(*RAW_IDS), refusing, erased, days, self.settings).persist()
+            judged = judge_days(suspect.drop(*RAW_IDS), refusing, gone, days, self.settings).persist()
             columns = [column.name for column in silver.INTERACTIONS.columns]
             try:
                 yield judged, others.where(is_in("event_date", days)).select(columns)
@@ -247,8 +248,3 @@ class EventDays:
                 (oldest, newest), *_ = span.collect()
                 first, last = min(first, oldest or first), max(last, newest or last)
         return passing.where(F.col("delivery_date").between(F.lit(first), F.lit(last)))
-
-    def _erased(self) -> DataFrame | None:
-        if not self.warehouse.exists(silver.ERASURES):
-            return None
-        return self.warehouse.read(silver.ERASURES).where(F.col("platform") == self.platform).select("user_id")

@@ -8,7 +8,6 @@ from datetime import date
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from salience.interactions.bronze_rows import bronze_rows
 from salience.interactions.pseudonyms import PseudonymKey
@@ -154,17 +153,11 @@ def _counts(rows: DataFrame, dataset: Dataset, good: Sequence[Delivery], typed: 
     """
     nothing = dict.fromkeys((*_TOTALS, *(rule.name for rule in ROW_RULES[dataset])), 0)
     counts = {delivery.day: dict(nothing) for delivery in good}
-    is_rejected = F.size("violations") > 0
-    totals = rows.groupBy("delivery_date").agg(
-        F.count("*").alias("rows"),
-        F.count("*").alias("emitted"),
-        F.count_if(is_rejected).alias("rejected"),
-        F.count_if(~is_rejected).alias("passing"),
-    )
-    raw = typed.where(FIRST_OF_ROW).groupBy("delivery_date").agg(F.count("*").alias("rows")) if typed else None
-    for row in (*totals.collect(), *(raw.collect() if raw else ())):
-        counts[row["delivery_date"]] |= {name: n for name, n in row.asDict().items() if name in _TOTALS}
-    broken = rows.where(is_rejected).select("delivery_date", F.explode("violations").alias("rule"))
-    for row in broken.groupBy("delivery_date", "rule").count().collect():
-        counts[row["delivery_date"]][row["rule"]] = row["count"]
+    # Few rows break several rules, and those not in many ways.
+    for day, rules, number in rows.groupBy("delivery_date", "violations").count().collect():
+        for name in ("rows", "emitted", "rejected" if rules else "passing", *rules):
+            counts[day][name] = counts[day].get(name, 0) + number
+    if typed is not None:
+        for day, number in typed.where(FIRST_OF_ROW).groupBy("delivery_date").count().collect():
+            counts[day]["rows"] = number
     return counts

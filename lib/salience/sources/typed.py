@@ -98,7 +98,7 @@ def _typed(raw: DataFrame, mapping: SourceMapping, dataset: Dataset, schema: T.S
     above = f"{mapping.platform}/{dataset}/"
     file = F.concat(F.lit(above), F.substring_index(_FILE, f"/{above}", -1))
     # All parts of a day's folder have a fixed width; a regular expression for each would cost more than all rules.
-    day = (F.substring(file, len(above) + start + 1, length) for start, length in mapping.partition.day_places())
+    day = (_bytes_of(file, len(above) + start + 1, length) for start, length in mapping.partition.day_places())
     columns |= {
         "delivery_date": F.concat_ws("-", *day).cast("date"),
         "platform": F.lit(mapping.platform),
@@ -231,10 +231,10 @@ def _utc_offset_min(part: TimeMapping, time: Column) -> Column:
     offset = F.when(F.lit(may_give) & text.rlike(rf"(Z$)|({pattern})"), given)
     if part.unit == "iso8601":
         # As nearly all logs write it, +08:00 behind a time; the expressions above read whatever else there is.
-        hours, minutes = (F.substring(text, start, 2).try_cast("int") for start in (-5, -2))
-        signed = F.when(F.substring(text, -6, 1) == "-", -1).otherwise(1)
-        is_usual = _is_iso(text) & F.substring(text, -6, 1).isin("+", "-") & (F.substring(text, -3, 1) == ":")
-        usual = F.when(is_usual & (F.substring(text, 14, 1) == ":"), signed * (hours * 60 + minutes))
+        hours, minutes = (_bytes_of(text, start, 2).try_cast("int") for start in (-5, -2))
+        signed = F.when(_bytes_of(text, -6, 1) == "-", -1).otherwise(1)
+        is_usual = _is_iso(text) & _bytes_of(text, -6, 1).isin("+", "-") & (_bytes_of(text, -3, 1) == ":")
+        usual = F.when(is_usual & (_bytes_of(text, 14, 1) == ":"), signed * (hours * 60 + minutes))
         offset = F.coalesce(usual, offset)
     if part.zone is not None:
         shifted = F.unix_timestamp(F.from_utc_timestamp(time, part.zone)) - F.unix_timestamp(time)
@@ -263,7 +263,12 @@ def _is_iso(text: Column) -> Column:
 
     Much cheaper than a regular expression.
     """
-    return (F.substring(text, 5, 1) == "-") & (F.substring(text, 8, 1) == "-")
+    return (_bytes_of(text, 5, 1) == "-") & (_bytes_of(text, 8, 1) == "-")
+
+
+def _bytes_of(text: Column, start: int, length: int) -> Column:
+    """Return a part of a text by bytes, from 1, or from the end below 0: looking for characters walks over all."""
+    return F.substring(text.cast("string").cast("binary"), start, length).cast("string")
 
 
 def _has_offset(text: Column) -> Column:

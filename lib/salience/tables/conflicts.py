@@ -13,3 +13,6 @@ CONFLICTS = (
     conflict.ProtocolChangedException,
 )
 """What Delta raises when another commit came between: in Python they share no base of their own."""
+
+PAUSES_S = (0.2, 1.0, 3.0, 10.0)
+"""Pauses behind the attempts at what other runs may be doing at the same moment."""

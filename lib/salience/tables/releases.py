@@ -244,14 +244,14 @@ def published(warehouse: Warehouse, release_seq: int) -> ReleaseRow:
 
 
 def leave_out(
-    warehouse: Warehouse, withdrawn: Collection[str], models: Mapping[str, SavedModel | None], attempts: int
+    warehouse: Warehouse, withdrawn: Collection[str], instead: Callable[[SavedModel], SavedModel | None], attempts: int
 ) -> ReleaseRow | None:
     """Append a row that names what is in force without what held erased people; None where none of it did.
 
     Args:
         warehouse: the tables.
         withdrawn: ids of releases whose snapshots are not to be named any more.
-        models: path of a model that is not to be named any more -> what stands for it; None for nothing.
+        instead: returns what is to be named for a model: itself, another one, or nothing.
         attempts: how often it is tried.
 
     Raises:
@@ -260,8 +260,8 @@ def leave_out(
 
     def left(row: ReleaseRow) -> tuple[dict[str, str], dict[str, SavedModel]]:
         tables = {table: release_id for table, release_id in row.tables.items() if release_id not in withdrawn}
-        instead = {name: models.get(model.path, model) for name, model in row.models.items()}
-        return tables, {name: model for name, model in instead.items() if model}
+        models = {name: instead(model) for name, model in row.models.items()}
+        return tables, {name: model for name, model in models.items() if model}
 
     def next_row() -> dict[str, Any]:
         before = newest(warehouse)

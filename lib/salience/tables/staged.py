@@ -14,7 +14,9 @@ from pyspark.sql import DataFrame, SparkSession
 from salience.errors import ConflictError
 from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
-from salience.tables.storage import open_folder
+from salience.tables.storage import java_class, open_folder
+
+_CONVERTERS = "scala.jdk.javaapi.CollectionConverters"
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,20 @@ class StagedFiles:
 
     def __init__(self, spark: SparkSession, table: Table, path: str, frame: DataFrame) -> None:
         """Write a frame that conforms to an existing table's contract; checks and nulls are looked at, too."""
-        self._spark, self._jvm = spark, _jvm(spark)
+        self._spark = spark
         self.table = table
         self._path = path
-        self._log = self._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)
+        self._log = delta_log(spark, path)
         transaction = self._log.startTransaction()
         self._metadata = transaction.metadata()
-        self._files = tuple(_as_java(self._jvm, transaction.writeFiles(frame._jdf)))
+        self._files = tuple(self._as_java(transaction.writeFiles(frame._jdf)))
         self._left = list(self._files)
 
     @property
     def rows(self) -> DataFrame:
         """What was written, with the table's columns."""
-        snapshot, none = self._log.unsafeVolatileSnapshot(), self._jvm.scala.Option.empty()
-        written = self._log.createDataFrame(snapshot, _as_scala(self._jvm, self._files), False, none)
+        snapshot, none = self._log.unsafeVolatileSnapshot(), java_class(self._spark, "scala.Option").empty()
+        written = self._log.createDataFrame(snapshot, self._as_scala(self._files), False, none)
         frame = DataFrame(written, self._spark)
         return frame.select(*(column.name for column in self.table.columns))
 
@@ -59,7 +61,6 @@ class StagedFiles:
             ConflictError: the table was changed otherwise, or files were deleted, since they were staged.
         """
         taken = [file for file in self._files if _lies_in(file, values)]
-        delta = self._jvm.org.apache.spark.sql.delta
         transaction = self._log.startTransaction()
         if not transaction.metadata().equals(self._metadata):
             raise ConflictError(f"{self.table}: it was upgraded while rows for it were written; run the job again")
@@ -67,12 +68,12 @@ class StagedFiles:
             what = "files were vacuumed while rows were written, within a shorter time than the job takes"
             raise ConflictError(f"{self.table}: {what}; run it again (setting `erasure.vacuum_retention_hours`)")
         parsed = self._spark._jsparkSession.sessionState().sqlParser().parseExpression(condition)
-        replaced = transaction.filterFiles(_as_scala(self._jvm, [parsed]), False)
-        removed = [file.remove() for file in _as_java(self._jvm, replaced)]
-        option = self._jvm.scala.Option
-        operation = getattr(delta, "DeltaOperations$Write")(
-            self._jvm.org.apache.spark.sql.SaveMode.Overwrite,
-            option.apply(_as_scala(self._jvm, self.table.partitions)),
+        replaced = transaction.filterFiles(self._as_scala([parsed]), False)
+        removed = [file.remove() for file in self._as_java(replaced)]
+        option = java_class(self._spark, "scala.Option")
+        operation = java_class(self._spark, "org.apache.spark.sql.delta.DeltaOperations$Write")(
+            java_class(self._spark, "org.apache.spark.sql.SaveMode").Overwrite,
+            option.apply(self._as_scala(self.table.partitions)),
             option.apply(condition),
             option.apply(json.dumps(note, default=str)),
             *(option.empty() for _ in range(5)),
@@ -81,7 +82,7 @@ class StagedFiles:
         # files would spoil the table.
         self._left = [file for file in self._files if not _lies_in(file, values)]
         try:
-            version = int(transaction.commit(_as_scala(self._jvm, [*taken, *removed]), operation))
+            version = int(transaction.commit(self._as_scala([*taken, *removed]), operation))
         except CONFLICTS:
             self._left += taken
             raise
@@ -90,6 +91,15 @@ class StagedFiles:
     def _is_there(self, file: Any) -> bool:
         file_system, path = open_folder(self._spark, f"{self._path}/{file.path()}")
         return bool(file_system.exists(path))
+
+    def _as_java(self, items: Any) -> Any:
+        return java_class(self._spark, _CONVERTERS).asJava(items)
+
+    def _as_scala(self, items: Iterable[Any]) -> Any:
+        listed = java_class(self._spark, "java.util.ArrayList")()
+        for item in items:
+            listed.add(item)
+        return java_class(self._spark, _CONVERTERS).asScala(listed).toSeq()
 
     def discard(self) -> None:
         """Delete the files that no commit took."""
@@ -103,16 +113,6 @@ def _lies_in(file: Any, values: Mapping[str, Sequence[str]]) -> bool:
     return all(file.partitionValues().apply(column) in wanted for column, wanted in values.items())
 
 
-def _jvm(spark: SparkSession) -> Any:
-    return spark.sparkContext._jvm
-
-
-def _as_java(jvm: Any, items: Any) -> Any:
-    return jvm.scala.jdk.javaapi.CollectionConverters.asJava(items)
-
-
-def _as_scala(jvm: Any, items: Iterable[Any]) -> Any:
-    listed = jvm.java.util.ArrayList()
-    for item in items:
-        listed.add(item)
-    return jvm.scala.jdk.javaapi.CollectionConverters.asScala(listed).toSeq()
+def delta_log(spark: SparkSession, path: str) -> Any:
+    """Return Delta's own view of the log of an existing table."""
+    return java_class(spark, "org.apache.spark.sql.delta.DeltaLog").forTable(spark._jsparkSession, path)

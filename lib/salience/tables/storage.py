@@ -11,11 +11,15 @@ from pyspark.sql import SparkSession
 from salience.errors import InputError
 
 
+def java_class(spark: SparkSession, name: str) -> Any:
+    """Return a class by its whole name: where its packages are named one by one, Java looks in every jar for each."""
+    return getattr(spark.sparkContext._jvm, name)
+
+
 def open_folder(spark: SparkSession, folder: str) -> tuple[Any, Any]:
     """Return Hadoop's file system that holds a folder or file, and its path on it."""
-    context = spark.sparkContext
-    path = context._jvm.org.apache.hadoop.fs.Path(folder)  # type: ignore[union-attr]
-    return path.getFileSystem(context._jsc.hadoopConfiguration()), path
+    path = java_class(spark, "org.apache.hadoop.fs.Path")(folder)
+    return path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()), path
 
 
 @contextmanager

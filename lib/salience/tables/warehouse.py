@@ -3,12 +3,12 @@
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from time import sleep
 from typing import Any
 
-from delta.tables import DeltaTable
+from delta.tables import DeltaMergeBuilder, DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
@@ -16,16 +16,13 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from salience.errors import ConflictError, ContractError, InputError
-from salience.tables.conflicts import CONFLICTS
+from salience.tables.conflicts import CONFLICTS, PAUSES_S
 from salience.tables.contract import Kind, Table
-from salience.tables.staged import Commit, StagedFiles
-from salience.tables.storage import open_folder, opening
+from salience.tables.staged import Commit, StagedFiles, delta_log
+from salience.tables.storage import java_class, open_folder, opening
 from salience.tables.stored import Stored, differences, properties, quoted
 
 _HALF_CREATED = ("DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION", "DELTA_TABLE_NOT_FOUND")
-_PATIENCE_S = (0.2, 1.0, 3.0, 10.0)
-"""Pauses between attempts to create a table that another run is creating."""
-
 _METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 PartitionValue = str | date
@@ -40,6 +37,7 @@ class Warehouse:
             self.root = _qualified(spark, root)
         self.run_id = run_id
         self._checked: set[str] = set()
+        self._notes: dict[str, dict[int, tuple[dict[str, Any], int] | None]] = {}
 
     def path(self, table: Table) -> str:
         """Return the folder of a table."""
@@ -85,7 +83,9 @@ class Warehouse:
 
     def version(self, table: Table) -> int:
         """Return the newest Delta version of an existing table."""
-        return int(DeltaTable.forPath(self.spark, self.path(table)).history(1).head()["version"])  # type: ignore[index]
+        # Not from the table's history, which takes a job.
+        none = java_class(self.spark, "scala.Option").empty()
+        return int(delta_log(self.spark, self.path(table)).update(False, none, none).version())
 
     def replace(
         self,
@@ -182,16 +182,40 @@ class Warehouse:
         Raises:
             ConflictError: other runs kept writing them.
         """
+
+        def changing(merging: DeltaMergeBuilder) -> DeltaMergeBuilder:
+            return merging.whenMatchedDelete() if change is None else merging.whenMatchedUpdate(set=dict(change))
+
+        return self._merged(table, given, condition, changing, note)
+
+    def insert_missing(
+        self, table: Table, given: DataFrame, condition: str, note: Mapping[str, Any] | None = None
+    ) -> Commit:
+        """Insert those of `given`, with the table's columns, that no stored row matches; otherwise as `merge`.
+
+        Raises:
+            ContractError: the frame's columns or types differ from the contract; every difference is listed.
+            ConflictError: other runs kept writing the same rows.
+        """
+        given = conform(table, given)
+        return self._merged(table, given, condition, lambda merging: merging.whenNotMatchedInsertAll(), note)
+
+    def _merged(
+        self,
+        table: Table,
+        given: DataFrame,
+        condition: str,
+        clauses: Callable[[DeltaMergeBuilder], DeltaMergeBuilder],
+        note: Mapping[str, Any] | None,
+    ) -> Commit:
         self.require_there(table)
         # Of its own, since this is how a merge's metadata is told, and threads share a session's settings.
         session = self.spark.newSession()
         session.conf.set(_METADATA, json.dumps({"run_id": self.run_id, **(note or {})}, default=str))
-        for pause in _PATIENCE_S:
+        for pause in PAUSES_S:
             stored = DeltaTable.forPath(session, self.path(table)).alias("stored")
-            merging = stored.merge(given.alias("given"), condition)
-            merging = merging.whenMatchedDelete() if change is None else merging.whenMatchedUpdate(set=dict(change))
             try:
-                (counted,) = merging.execute().collect()
+                (counted,) = clauses(stored.merge(given.alias("given"), condition)).execute().collect()
             except CONFLICTS:
                 sleep(pause)
                 continue
@@ -204,7 +228,7 @@ class Warehouse:
         create = create.addColumns(table.schema).partitionedBy(*table.partitions)
         for key, value in properties(table).items():
             create = create.property(key, value)
-        for pause in _PATIENCE_S:
+        for pause in PAUSES_S:
             try:
                 return create.execute()
             except (*CONFLICTS, AnalysisException) as error:
@@ -220,9 +244,19 @@ class Warehouse:
 
     def notes(self, table: Table, limit: int = 100) -> list[tuple[int, dict[str, Any], int]]:
         """Return (version, metadata, rows written) of the newest commits, newest first."""
-        history = DeltaTable.forPath(self.spark, self.path(table)).history(limit)
-        rows = history.select("version", "userMetadata", F.col("operationMetrics")["numOutputRows"].alias("rows"))
-        return [(int(r["version"]), json.loads(r["userMetadata"] or "{}"), int(r["rows"] or 0)) for r in rows.collect()]
+        known = self._notes.setdefault(str(table), {})
+        while True:
+            newest = self.version(table)
+            wanted = range(newest, max(newest - limit, -1), -1)
+            unknown = [version for version in wanted if version not in known]
+            if not unknown:
+                return [(version, *note) for version in wanted if (note := known[version]) is not None]
+            asked = newest - unknown[-1] + 1
+            history = DeltaTable.forPath(self.spark, self.path(table)).history(asked)
+            rows = history.select("version", "userMetadata", F.col("operationMetrics")["numOutputRows"].alias("rows"))
+            found = {r["version"]: (json.loads(r["userMetadata"] or "{}"), int(r["rows"] or 0)) for r in rows.collect()}
+            # A commit never changes; one that is not there any more has outlived the log's retention.
+            known |= dict.fromkeys(range(max(found) - asked + 1, max(found))) | found
 
     def notes_since(self, table: Table, version: int = -1) -> Iterator[tuple[int, dict[str, Any], int]]:
         """Yield (version, metadata, rows written) of every commit after a version, newest first.
