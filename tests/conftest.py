@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from salience.session import read_properties
 from salience.settings import Settings, load_settings
+from salience.tables.storage import java_class
 from salience.tables.warehouse import Warehouse
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -26,6 +27,16 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session = builder.getOrCreate()
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tables_of_a_module_are_forgotten() -> Iterator[None]:
+    """Delta keeps what it knows of a table for an hour: that of all tests' tables would fill the heap."""
+    yield
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        java_class(session, "org.apache.spark.sql.delta.DeltaLog").clearCache()
+        session.catalog.clearCache()
 
 
 @pytest.fixture

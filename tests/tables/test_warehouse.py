@@ -106,7 +106,7 @@ def test_a_contract_with_a_key_that_is_no_column_is_refused():
 
 
 def test_a_table_whose_creation_only_began_is_made_whole_by_the_next_writer(spark, warehouse, monkeypatch):
-    monkeypatch.setattr("salience.tables.warehouse._PATIENCE_S", (0.1,))
+    monkeypatch.setattr("salience.tables.warehouse.PAUSES_S", (0.1,))
     log = Path(warehouse.path(ops.AUDITS).removeprefix("file:")) / "_delta_log"
     log.mkdir(parents=True)
     assert not warehouse.exists(ops.AUDITS)
