@@ -12,10 +12,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from salience.actions import ACTIONS
 from salience.errors import SettingsError
-from salience.settings import describe, read_yaml
 from salience.sources.folders import FolderPattern
 from salience.tables import bronze
 from salience.tables.contract import Table
+from salience.yaml_files import describe, read_yaml
 
 Dataset = Literal[
     "contents",
