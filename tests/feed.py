@@ -26,7 +26,7 @@ class CrashError(Exception):
 
 
 class Hooked(Warehouse):
-    """A warehouse that calls a function ahead of or behind the first replacement of a table: (table, function)."""
+    """A warehouse that calls a function ahead of or behind the first change of a table by days: (table, function)."""
 
     def __init__(self, spark, root, run_id, *, ahead=None, behind=None):
         super().__init__(spark, root, run_id)
@@ -42,6 +42,12 @@ class Hooked(Warehouse):
         self._call("ahead", files.table)
         commit = super().replace_by_staged(files, where, note)
         self._call("behind", files.table)
+        return commit
+
+    def insert_missing(self, table, *arguments, **more):
+        self._call("ahead", table)
+        commit = super().insert_missing(table, *arguments, **more)
+        self._call("behind", table)
         return commit
 
     def _call(self, when, table):

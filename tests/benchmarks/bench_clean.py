@@ -255,9 +255,7 @@ def main() -> None:
             Figure("clean_shuffle_mb", of_clean, "MB", None, f"the floor shuffles {of_floor:.0f} MB"),
             Figure("clean_spill_mb", spilled, "MB", None, "written to disk for want of memory"),
             Figure("pseudonyms_s", natively, "s", None, "added to reading both ids of the feed"),
-            Figure(
-                "pseudonyms_by_batch_s", by_batches, "s", None, "in Python, each batch's distinct ids once"
-            ),
+            Figure("pseudonyms_by_batch_s", by_batches, "s", None, "in Python, each batch's distinct ids once"),
         ],
     )
 

@@ -309,6 +309,9 @@ class Dying(Warehouse):
     def append(self, *arguments, **more):
         return self._behind(super().append(*arguments, **more))
 
+    def insert_missing(self, *arguments, **more):
+        return self._behind(super().insert_missing(*arguments, **more))
+
     def merge(self, *arguments, **more):
         return self._behind(super().merge(*arguments, **more))
 

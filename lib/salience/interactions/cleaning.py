@@ -23,6 +23,7 @@ from salience.tables import bronze, silver
 from salience.tables.audits import Audit, record, require_passed
 from salience.tables.conflicts import CONFLICTS, PAUSES_S
 from salience.tables.contract import Table
+from salience.tables.erasing import sweep
 from salience.tables.staged import Commit
 from salience.tables.warehouse import Warehouse
 
@@ -165,6 +166,10 @@ def _clean_once(
     if now.people is not None and now.version != gone.version:
         # Somebody was erased after these rows were read, perhaps before they were written.
         redact_and_settle(warehouse, source.key, dataset, now.people, settings, note)
+        if dataset == "interactions" and warehouse.exists(silver.EXCLUDED_EVENTS):
+            # Of frozen days, which are not settled anew.
+            for commit in sweep(warehouse, silver.EXCLUDED_EVENTS, platform, now.people):
+                note(silver.EXCLUDED_EVENTS, commit)
     return outcome
 
 

@@ -130,10 +130,14 @@ def withdraw(
     of_days = accepted.where(is_in("event_date", days) & (F.col("platform") == platform))
     refused = find(of_days, silver.INTERACTIONS).select(*accepted.columns)
     # Row by row: whole days would bring back what an erasure takes out of them at this moment.
+    moved = refused
     if warehouse.exists(silver.ERASURES):
         gone = warehouse.read(silver.ERASURES).where(F.col("platform") == platform)
-        refused = refused.join(gone, on="user_id", how="left_anti")
-    moved = refused.select(
+        moved = moved.join(gone, on="user_id", how="left_anti")
+    kept_from = deleted_before(warehouse, silver.EXCLUDED_EVENTS, [platform])
+    if kept_from is not None:
+        moved = moved.where(F.col("event_date") >= F.lit(kept_from))
+    moved = moved.select(
         "event_date",
         "platform",
         F.lit("consent").alias("reason"),

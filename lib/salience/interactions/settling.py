@@ -161,6 +161,9 @@ class EventDays:
         ]
         try:
             withdraw(self.warehouse, self.platform, judged.versions, lambda: self.readings.left().people, self.note)
+        except ConflictError:
+            return False
+        try:
             for table, frame, where in beside:
                 if all(where.values()):
                     columns = frame.select(*(column.name for column in table.columns))
