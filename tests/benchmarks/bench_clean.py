@@ -25,7 +25,7 @@ import polars as pl
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from benchmarks.figures import FOLDER, Figure, report
+from benchmarks.figures import FOLDER, Figures
 from clean_interactions import main as clean_interactions
 from salience.interactions.keys import find_key
 from salience.interactions.pseudonyms import with_pseudonyms
@@ -179,6 +179,7 @@ def pseudonyms(spark: SparkSession, events: int) -> tuple[float, float]:
 
 
 def with_duckdb(events: int) -> None:
+    (DATA / "duckdb").mkdir()
     for platform, key in IDS.items():
         source = f"read_parquet('{logs_of(events, platform)}/*/*.parquet', hive_partitioning = true)"
         target = f"'{DATA}/duckdb/{platform}' (FORMAT parquet, PARTITION_BY (dt))"
@@ -217,7 +218,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--pairs", type=int, default=3)
     asked = parser.parse_args()
+    millions = f"{asked.events / 1e6:g} million events"
     sizes = [asked.events // 10, asked.events // 2, asked.events]
+    found = Figures("clean")
     spark = build_session("bench-clean", CONF, "local")
     for size in sizes:
         simulate(spark, size)
@@ -228,36 +231,28 @@ def main() -> None:
         of_floor, _, seen = shuffled_mb(spark, seen)
         wholes.append(whole(spark, asked.events))
         of_clean, spilled, seen = shuffled_mb(spark, seen)
+    ratio = median(whole / bare for whole, bare in zip(wholes, floors, strict=True))
     full = median(wholes)
-    grown = growth(spark, sizes, full, asked.pairs)
-    share, incremental, touched = incremental_share(spark, asked.events, full)
+    found.add("clean_over_floor", ratio, "ratio", f"the bare engine, {asked.pairs} pairs, {millions}", "<= 1.8")
+    found.add("clean_s", full, "s", "median")
+    found.add("floor_s", median(floors), "s", "median")
+    found.add("clean_shuffle_mb", of_clean, "MB", f"the floor shuffles {of_floor:.0f} MB")
+    found.add("clean_spill_mb", spilled, "MB", "written to disk for want of memory")
     natively, by_batches = pseudonyms(spark, asked.events)
+    found.add("pseudonyms_s", natively, "s", "added to reading both ids of the feed")
+    found.add("pseudonyms_by_batch_s", by_batches, "s", "in Python, each batch's distinct ids once")
+    grown = growth(spark, sizes, full, asked.pairs)
+    found.add("clean_cost_growth", grown, "ratio", "marginal cost of an event, larger over smaller", "<= 1.15")
+    share, incremental, touched = incremental_share(spark, asked.events, full)
+    found.add("clean_incremental_share", share, "ratio", f"{touched} of {DAYS} days in {incremental:.1f} s")
     spark.stop()
     peak, cold = peak_of_a_process(asked.events)
-    peers = {
-        name: median(timed(partial(work, asked.events), DATA / name) for _ in range(asked.pairs))
-        for name, work in (("duckdb", with_duckdb), ("polars", with_polars))
-    }
-    ratio = median(whole / bare for whole, bare in zip(wholes, floors, strict=True))
-    millions = f"{asked.events / 1e6:g} million events"
-    report(
-        "clean",
-        [
-            Figure("clean_over_floor", ratio, "ratio", "<= 1.8", f"the bare engine, {asked.pairs} pairs, {millions}"),
-            Figure("clean_cost_growth", grown, "ratio", "<= 1.15", "marginal cost of an event, larger over smaller"),
-            Figure("clean_peak_driver_mb", peak, "MB", None, "resident, a process of its own with a heap of 4 GB"),
-            Figure("clean_incremental_share", share, "ratio", None, f"{touched} of {DAYS} days in {incremental:.1f} s"),
-            Figure("clean_s", full, "s", None, "median"),
-            Figure("clean_cold_s", cold, "s", None, "the same in a process of its own, from its start"),
-            Figure("floor_s", median(floors), "s", None, "median"),
-            Figure("duckdb_floor_s", peers["duckdb"], "s", None, "DuckDB, the floor's work, Parquet instead of Delta"),
-            Figure("polars_floor_s", peers["polars"], "s", None, "Polars, the floor's work"),
-            Figure("clean_shuffle_mb", of_clean, "MB", None, f"the floor shuffles {of_floor:.0f} MB"),
-            Figure("clean_spill_mb", spilled, "MB", None, "written to disk for want of memory"),
-            Figure("pseudonyms_s", natively, "s", None, "added to reading both ids of the feed"),
-            Figure("pseudonyms_by_batch_s", by_batches, "s", None, "in Python, each batch's distinct ids once"),
-        ],
-    )
+    found.add("clean_peak_driver_mb", peak, "MB", "resident, a process of its own with a heap of 4 GB")
+    found.add("clean_cold_s", cold, "s", "the same in a process of its own, from its start")
+    for name, work in (("duckdb", with_duckdb), ("polars", with_polars)):
+        seconds = median(timed(partial(work, asked.events), DATA / name) for _ in range(asked.pairs))
+        found.add(f"{name}_floor_s", seconds, "s", "the floor's work; DuckDB writes Parquet without a Delta log")
+    found.report()
 
 
 if __name__ == "__main__":

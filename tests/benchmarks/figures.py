@@ -1,7 +1,7 @@
 """What every bench ends with: a table for a person, and build/bench/<name>.json for a program."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -20,20 +20,30 @@ class Figure:
     goal: str | None
     against: str
 
+    @property
+    def shown(self) -> str:
+        """Return the value with three digits."""
+        return f"{self.value:,.3g}" if self.value < 1000 else f"{self.value:,.0f}"
 
-def report(name: str, figures: list[Figure]) -> None:
-    """Print the figures and write them to build/bench/<name>.json."""
-    table = Table("figure", "value", "unit", "goal", "against")
-    for one in figures:
-        table.add_row(
-            one.figure,
-            f"{one.value:,.3g}" if one.value < 1000 else f"{one.value:,.0f}",
-            one.unit,
-            one.goal or "",
-            one.against,
-        )
-    Console(soft_wrap=True).print(table)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    file = FOLDER / f"{name}.json"
-    file.write_text(json.dumps([asdict(one) for one in figures], indent=2) + "\n", encoding="utf-8")
-    print(f"written to {file}")
+
+@dataclass
+class Figures:
+    """The figures of one bench. Each is told as soon as it is there: a bench may take hours, and fail."""
+
+    name: str
+    found: list[Figure] = field(default_factory=list)
+
+    def add(self, figure: str, value: float, unit: str, against: str, goal: str | None = None) -> None:
+        """Take a figure in, tell it, and write all that there are to build/bench/<name>.json."""
+        self.found.append(Figure(figure, value, unit, goal, against))
+        print(f"{figure}: {self.found[-1].shown} {unit} ({against})", flush=True)
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        written = json.dumps([asdict(one) for one in self.found], indent=2)
+        (FOLDER / f"{self.name}.json").write_text(f"{written}\n", encoding="utf-8")
+
+    def report(self) -> None:
+        """Print all figures as a table."""
+        table = Table("figure", "value", "unit", "goal", "against")
+        for one in self.found:
+            table.add_row(one.figure, one.shown, one.unit, one.goal or "", one.against)
+        Console(soft_wrap=True).print(table)
