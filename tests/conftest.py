@@ -10,10 +10,11 @@ from pyspark.sql import SparkSession
 
 from salience.session import read_properties
 from salience.settings import Settings, load_settings
-from salience.tables.storage import java_class
 from salience.tables.warehouse import Warehouse
 
 CONF = Path(__file__).parent.parent / "conf"
+_JAVA = {"spark.driver.extraJavaOptions": " -Ddelta.log.cacheSize=60"}
+"""Delta keeps what it knows of a table for an hour: of the thousands of tests' tables that would fill the heap."""
 
 
 @pytest.fixture(scope="session")
@@ -21,22 +22,12 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("salience tests")
     for key, value in read_properties(CONF / "spark" / "local.conf").items():
-        builder = builder.config(key, value.replace("conf/", f"{CONF}/"))
+        builder = builder.config(key, value.replace("conf/", f"{CONF}/") + _JAVA.get(key, ""))
     builder = builder.config("spark.sql.shuffle.partitions", "2")
     builder = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("spark-warehouse")))
     session = builder.getOrCreate()
     yield session
     session.stop()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tables_of_a_module_are_forgotten() -> Iterator[None]:
-    """Delta keeps what it knows of a table for an hour: that of all tests' tables would fill the heap."""
-    yield
-    session = SparkSession.getActiveSession()
-    if session is not None:
-        java_class(session, "org.apache.spark.sql.delta.DeltaLog").clearCache()
-        session.catalog.clearCache()
 
 
 @pytest.fixture
