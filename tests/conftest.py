@@ -1,5 +1,6 @@
 """One cheap Spark session for all tests, with real Delta Lake."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from salience.settings import Settings, load_settings
 from salience.tables.warehouse import Warehouse
 
 CONF = Path(__file__).parent.parent / "conf"
-_JAVA = {"spark.driver.extraJavaOptions": " -Ddelta.log.cacheSize=60"}
+_JAVA = {"spark.driver.extraJavaOptions": " -Ddelta.log.cacheSize=20"}
 """Delta keeps what it knows of a table for an hour: of the thousands of tests' tables that would fill the heap."""
 
 
@@ -23,11 +24,20 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     builder = SparkSession.builder.appName("salience tests")
     for key, value in read_properties(CONF / "spark" / "local.conf").items():
         builder = builder.config(key, value.replace("conf/", f"{CONF}/") + _JAVA.get(key, ""))
-    builder = builder.config("spark.sql.shuffle.partitions", "2")
+    builder = builder.config("spark.sql.shuffle.partitions", "2").config("spark.driver.memory", "6g")
     builder = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("spark-warehouse")))
     session = builder.getOrCreate()
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_left_of_a_module() -> Iterator[None]:
+    yield
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        session.catalog.clearCache()
+        gc.collect()  # what Python holds in circles, Java keeps
 
 
 @pytest.fixture
