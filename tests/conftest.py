@@ -14,7 +14,7 @@ from salience.settings import Settings, load_settings
 from salience.tables.warehouse import Warehouse
 
 CONF = Path(__file__).parent.parent / "conf"
-_JAVA = {"spark.driver.extraJavaOptions": " -Ddelta.log.cacheSize=20"}
+_JAVA = {"spark.driver.extraJavaOptions": " -Ddelta.log.cacheSize=60"}
 """Delta keeps what it knows of a table for an hour: of the thousands of tests' tables that would fill the heap."""
 
 
