@@ -150,3 +150,49 @@ def machine(uid: str, first: int, last: int) -> list[dict]:
     """Return events of a machine on 11-04, one every ten seconds."""
     times = [(n, f"04T12:{n // 6:02}:{n % 6}0") for n in range(first, last)]
     return [event(f"{uid}-{n}", ts, uid=uid, post_id=f"p{n}", act="show") for n, ts in times]
+
+
+def deliver_four_days(feed: Platform) -> None:
+    """Deliver days that bear on one another: copies, taps over midnight, late rows, machines, refused consent."""
+    feed.deliver(
+        DAYS[0],
+        event("e1", "02T10:00:00"),
+        event("e1", "02T10:00:00"),
+        event("e2", "02T11:00:00", uid="bob"),
+        event("e3", "02T12:00:00", uid=None, act="dance"),
+        event("t1", "02T23:59:59.700", post_id="p9"),
+    )
+    feed.deliver(
+        DAYS[1],
+        event("e1", "02T10:00:00"),
+        event("e2", "02T11:00:00", uid="bob", post_id="p7"),
+        event("t2", "03T00:00:00.200", post_id="p9"),
+        event("l1", "02T13:00:00", uid="cat"),
+        event("t4", "03T00:00:00.500", uid="bob", post_id="p8"),
+        event("e5", "05T00:00:00"),
+    )
+    feed.deliver(
+        DAYS[2],
+        event("t3", "02T23:59:59.900", uid="bob", post_id="p8"),
+        event("l1", "02T13:00:00", uid="cat"),
+        event("e6", "31T10:00:00") | {"ts": "2026-10-31T10:00:00Z"},
+        event("e7", "04T10:00:00", uid="bob"),
+        event("e8", "04T10:00:00", uid="cat"),
+        *machine("droid", 0, 40),
+        *machine("robot", 0, 40),
+    )
+    feed.deliver(
+        DAYS[3],
+        event("l2", "03T09:00:00", uid="cat"),
+        event("e1", "05T10:00:00"),
+        event("e9", "05T10:00:00", uid="bob"),
+        *machine("droid", 30, 70),
+        *machine("robot", 30, 70),
+    )
+    feed.deliver(DAYS[0], *(user(uid) for uid in ("u-ann", "bob", "cat", "droid")), dataset="users")
+    feed.deliver(DAYS[1], user("cat", analysed=False), user("bob", analysed=None), dataset="users")
+    feed.deliver(DAYS[2], user("cat"), user("droid", analysed=False), dataset="users")
+    feed.deliver(DAYS[3], user("bob", analysed=False), user(None), dataset="users")
+    feed.deliver(DAYS[0], content("p1"), content("p9"), dataset="contents")
+    feed.deliver(DAYS[1], content("p1"), content("p9", "c"), dataset="contents")
+    feed.deliver(DAYS[3], content("p1", "d"), content(None), dataset="contents")

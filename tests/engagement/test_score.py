@@ -12,7 +12,7 @@ from salience.engagement.score import score, targets
 from salience.errors import InputError
 from salience.models.store import ModelStore
 from salience.tables import engagement as tables
-from salience.tables.warehouse import conform
+from salience.tables.conform import conform
 from tests.silver_rows import contents, instant, interactions, user
 
 AS_OF = date(2026, 11, 5)

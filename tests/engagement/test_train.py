@@ -12,7 +12,7 @@ from salience.engagement.train import judge, train
 from salience.engagement.windows import windows
 from salience.errors import InputError, SettingsError
 from salience.tables import engagement as tables
-from salience.tables.warehouse import conform
+from salience.tables.conform import conform
 from tests.silver_rows import instant, user
 
 AS_OF = date(2026, 11, 10)

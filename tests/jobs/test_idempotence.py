@@ -1,83 +1,30 @@
-"""Cleaning ends in the same tables whatever came before: copies, corrections, any order of days, crashes."""
+"""Cleaning ends in the same tables whatever came before: copies, corrections, crashes, refusals."""
 
 import json
-import shutil
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, datetime
 from functools import partial
-from itertools import permutations
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import pytest
-from tests.conftest import CONF
 from tests.feed import (
     DAYS,
-    EVENTS_OF_PEOPLE,
     EVENTS_ONLY,
     CrashError,
     Platform,
     content,
     crash,
+    deliver_four_days,
     event,
     machine,
     user,
 )
-from tests.logs import deliver_as_mapped
 
 from salience.errors import AuditError
 from salience.interactions.settling import EventDays
-from salience.job import side_by_side
-from salience.sources.mapping import load_mapping
 from salience.tables import bronze, ops, silver
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-
-
-def deliver_four_days(feed: Platform) -> None:
-    """Deliver days that bear on one another: copies, taps over midnight, late rows, machines, refused consent."""
-    feed.deliver(
-        DAYS[0],
-        event("e1", "02T10:00:00"),
-        event("e1", "02T10:00:00"),
-        event("e2", "02T11:00:00", uid="bob"),
-        event("e3", "02T12:00:00", uid=None, act="dance"),
-        event("t1", "02T23:59:59.700", post_id="p9"),
-    )
-    feed.deliver(
-        DAYS[1],
-        event("e1", "02T10:00:00"),
-        event("e2", "02T11:00:00", uid="bob", post_id="p7"),
-        event("t2", "03T00:00:00.200", post_id="p9"),
-        event("l1", "02T13:00:00", uid="cat"),
-        event("t4", "03T00:00:00.500", uid="bob", post_id="p8"),
-        event("e5", "05T00:00:00"),
-    )
-    feed.deliver(
-        DAYS[2],
-        event("t3", "02T23:59:59.900", uid="bob", post_id="p8"),
-        event("l1", "02T13:00:00", uid="cat"),
-        event("e6", "31T10:00:00") | {"ts": "2026-10-31T10:00:00Z"},
-        event("e7", "04T10:00:00", uid="bob"),
-        event("e8", "04T10:00:00", uid="cat"),
-        *machine("droid", 0, 40),
-        *machine("robot", 0, 40),
-    )
-    feed.deliver(
-        DAYS[3],
-        event("l2", "03T09:00:00", uid="cat"),
-        event("e1", "05T10:00:00"),
-        event("e9", "05T10:00:00", uid="bob"),
-        *machine("droid", 30, 70),
-        *machine("robot", 30, 70),
-    )
-    feed.deliver(DAYS[0], *(user(uid) for uid in ("u-ann", "bob", "cat", "droid")), dataset="users")
-    feed.deliver(DAYS[1], user("cat", analysed=False), user("bob", analysed=None), dataset="users")
-    feed.deliver(DAYS[2], user("cat"), user("droid", analysed=False), dataset="users")
-    feed.deliver(DAYS[3], user("bob", analysed=False), user(None), dataset="users")
-    feed.deliver(DAYS[0], content("p1"), content("p9"), dataset="contents")
-    feed.deliver(DAYS[1], content("p1"), content("p9", "c"), dataset="contents")
-    feed.deliver(DAYS[3], content("p1", "d"), content(None), dataset="contents")
 
 
 def files_by_day(feed: Platform, table) -> dict[str, set[str]]:
@@ -324,90 +271,3 @@ def test_events_that_the_count_loses_stop_the_run_before_anything_is_written(fee
     assert all(feed.warehouse.read(table).isEmpty() for table in (bronze.EVENTS, silver.INTERACTIONS))
     (audit,) = feed.warehouse.read(ops.AUDITS).where("NOT passed").select("observed").collect()
     assert audit["observed"] == 1
-
-
-@pytest.mark.timeout(3600)  # 65 runs
-def test_four_days_in_any_order_end_as_one_run_over_all_of_them_and_as_a_run_day_by_day(feed):
-    deliver_four_days(feed)
-    feed.clean(*DAYS, datasets=EVENTS_OF_PEOPLE)
-    whole, expected = feed.rows(), feed.hashes()
-    reasons = {reason for _, reason in feed.excluded()}
-    assert reasons == {"consent", "duplicate", "bot", "double_tap"}
-    filled = (bronze.EVENTS, bronze.USERS, silver.INTERACTIONS, silver.USERS)
-    filled += (silver.REJECTED_EVENTS, silver.EXCLUDED_EVENTS)
-    assert {name for name, rows in whole.items() if rows} == {str(table) for table in filled}
-    ends: dict[tuple[str, ...], dict[str, str]] = {}
-
-    def walk(order: tuple[str, ...]) -> None:
-        """Clean the last day of the order into a copy of what the days before it left, then each that may follow."""
-        node = feed.at("-".join(order))
-        if order[:-1]:
-            node = feed.at("-".join(order[:-1])).copy("-".join(order))
-        node.clean(order[-1], datasets=EVENTS_OF_PEOPLE)
-        if len(order) == len(DAYS):
-            ends[order] = node.hashes()
-            assert ends[order] == expected or node.rows() == whole, order
-        for day in (day for day in DAYS if day not in order):
-            walk((*order, day))
-        shutil.rmtree(node.root)
-
-    side_by_side(*(partial(walk, (day,)) for day in DAYS))
-    assert len(ends) == 24 and all(hashes == expected for hashes in ends.values())
-    assert DAYS in ends  # the run day by day
-
-
-def shop_deliveries() -> dict[str, dict[str, list[dict]]]:
-    """Return day -> dataset -> rows, with copies, contradictions, what a later day says otherwise, and bad ones."""
-    campaign = {"campaign": "c1", "title": "spring", "medium": "search", "begins": date(2026, 11, 1)}
-    spent = {"campaign": "c1", "medium": "search", "day": date(2026, 11, 1), "spent": Decimal("10.00")}
-    item = {"item_id": 1, "seller_id": 9, "category_path": "a/b", "banned": False}
-    test = {"test": "x", "user_id": 7, "group": "a", "assigned_ts": 1_793_500_000, "share": 0.5}
-    return {
-        DAYS[0]: {
-            "contents": [item, item, item | {"item_id": None}],
-            "users": [{"user_id": 7, "city_tier": "1", "analysed": True}],
-            "assignments": [test, test | {"user_id": 8, "group": "b"}],
-            "campaigns": [campaign],
-            "costs": [spent, spent | {"spent": Decimal("5.00")}, spent],
-            "blocklist": [{"item_id": 1, "why": "law", "since": 1_793_500_000}],
-        },
-        DAYS[1]: {
-            "contents": [item | {"banned": True}, item | {"category_path": "c"}],
-            "users": [{"user_id": 7, "city_tier": "2", "analysed": False}, {"user_id": 7, "analysed": True}],
-            "assignments": [test | {"group": "b"}, test | {"share": 2.0}],
-            "campaigns": [campaign | {"budget": Decimal("-1")}, campaign | {"title": "summer"}],
-            "costs": [spent | {"spent": Decimal("11.00")}, spent | {"day": None}],
-            "blocklist": [{"item_id": 1, "why": "law", "since": 1_793_500_000, "until": 1_793_600_000}],
-        },
-        DAYS[2]: {
-            "contents": [item],
-            "users": [{"user_id": 7, "city_tier": "1", "analysed": True}],
-            "assignments": [test],
-            "campaigns": [campaign],
-            "costs": [spent],
-            "blocklist": [{"seller_id": 9, "why": "fraud"}],
-        },
-    }
-
-
-def test_every_other_dataset_ends_the_same_in_any_order_too(spark, tmp_path):
-    shop = Platform(spark, tmp_path, mapping=load_mapping(CONF, "shop"))
-    delivered = shop_deliveries()
-    datasets = tuple(delivered[DAYS[0]])
-    for day, by_dataset in delivered.items():
-        for dataset, rows in by_dataset.items():
-            folder = deliver_as_mapped(shop.logs, shop.mapping, dataset, day, rows)
-            assert folder.name == f"p_date={day.replace('-', '')}"
-    shop.clean(*delivered, datasets=datasets)
-    expected = shop.hashes()
-    tables = (silver.CONTENTS, silver.USERS, silver.ASSIGNMENTS, silver.CAMPAIGNS, silver.COSTS, silver.BLOCKLIST)
-    versions = {table.name: shop.warehouse.read(table).count() for table in tables}
-    assert versions == {"contents": 3, "users": 3, "assignments": 4, "campaigns": 3, "costs": 3, "blocklist": 3}
-
-    def clean(order: tuple[str, ...]) -> None:
-        node = shop.at("-".join(order))
-        for day in order:
-            node.clean(day, datasets=datasets)
-        assert node.hashes() == expected, order
-
-    side_by_side(*(partial(clean, order) for order in permutations(delivered)))

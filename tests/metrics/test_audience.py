@@ -5,8 +5,8 @@ import pytest
 from salience.metrics.audience import audience_daily
 from salience.settings import MetricSettings
 from salience.tables import activity
+from salience.tables.conform import conform
 from salience.tables.suppression import publishable
-from salience.tables.warehouse import conform
 from tests.silver_rows import interactions, users
 
 

@@ -7,8 +7,8 @@ from scipy.stats import binomtest, norm
 from salience.metrics.content import RATES_BY_IMPRESSIONS, content_daily, content_totals
 from salience.settings import MetricSettings
 from salience.tables import activity
+from salience.tables.conform import conform
 from salience.tables.suppression import publishable
-from salience.tables.warehouse import conform
 from tests.silver_rows import interactions
 
 SETTINGS = MetricSettings(segment_attributes=[], positive_actions=["like", "share", "comment"])

@@ -10,8 +10,8 @@ from salience.metrics.content import RATES_BY_IMPRESSIONS, content_daily
 from salience.profiles.contents import content_profiles
 from salience.settings import MetricSettings, ProfileSettings
 from salience.tables import activity, profiles
+from salience.tables.conform import conform
 from salience.tables.suppression import publishable
-from salience.tables.warehouse import conform
 from tests.profiles.rows import content_versions
 from tests.silver_rows import interactions
 

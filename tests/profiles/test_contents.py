@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 from salience.profiles.contents import content_profiles
 from salience.settings import ProfileSettings
 from salience.tables import profiles
-from salience.tables.warehouse import conform
+from salience.tables.conform import conform
 from tests.profiles.rows import content_versions
 from tests.silver_rows import interactions
 

@@ -6,7 +6,7 @@ from salience.recommend.candidates import as_rows, personal, trending
 from salience.recommend.foldin import model_of
 from salience.recommend.topk import collect_items
 from salience.tables import recommendations
-from salience.tables.warehouse import conform
+from salience.tables.conform import conform
 from tests.recommend.rows import CUT, contents, days_before, interactions, users
 
 

@@ -5,7 +5,7 @@ from salience.recommend.evaluate import Choice, as_frame, choose, judged, report
 from salience.recommend.popularity import ALL_TIME
 from salience.recommend.split import cuts
 from salience.tables import recommendations
-from salience.tables.warehouse import conform
+from salience.tables.conform import conform
 from tests.recommend.rows import AS_OF, CUT, contents, days_before, interactions
 
 

@@ -2,7 +2,7 @@ from chispa import assert_df_equality
 
 from salience.recommend.rank import rank
 from salience.tables import recommendations
-from salience.tables.warehouse import conform
+from salience.tables.conform import conform
 
 CANDIDATES = (
     "platform string, user_id string, content_id string, score double, source string, "

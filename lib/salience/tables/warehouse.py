@@ -13,13 +13,14 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from salience.errors import ConflictError, ContractError, InputError
 from salience.tables.conflicts import CONFLICTS, PAUSES_S
+from salience.tables.conform import conform
 from salience.tables.contract import Kind, Table
-from salience.tables.staged import Commit, StagedFiles, delta_log
-from salience.tables.storage import java_class, open_folder, opening
+from salience.tables.notes import Notes, newest_version
+from salience.tables.staged import Commit, StagedFiles
+from salience.tables.storage import open_folder, opening
 from salience.tables.stored import Stored, differences, properties, quoted
 
 _HALF_CREATED = ("DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION", "DELTA_TABLE_NOT_FOUND")
@@ -37,7 +38,7 @@ class Warehouse:
             self.root = _qualified(spark, root)
         self.run_id = run_id
         self._checked: set[str] = set()
-        self._notes: dict[str, dict[int, tuple[dict[str, Any], int] | None]] = {}
+        self._notes = Notes(spark)
 
     def path(self, table: Table) -> str:
         """Return the folder of a table."""
@@ -83,9 +84,7 @@ class Warehouse:
 
     def version(self, table: Table) -> int:
         """Return the newest Delta version of an existing table."""
-        # Not from the table's history, which takes a job.
-        none = java_class(self.spark, "scala.Option").empty()
-        return int(delta_log(self.spark, self.path(table)).update(False, none, none).version())
+        return newest_version(self.spark, self.path(table))
 
     def replace(
         self,
@@ -244,19 +243,7 @@ class Warehouse:
 
     def notes(self, table: Table, limit: int = 100) -> list[tuple[int, dict[str, Any], int]]:
         """Return (version, metadata, rows written) of the newest commits, newest first."""
-        known = self._notes.setdefault(str(table), {})
-        while True:
-            newest = self.version(table)
-            wanted = range(newest, max(newest - limit, -1), -1)
-            unknown = [version for version in wanted if version not in known]
-            if not unknown:
-                return [(version, *note) for version in wanted if (note := known[version]) is not None]
-            asked = newest - unknown[-1] + 1
-            history = DeltaTable.forPath(self.spark, self.path(table)).history(asked)
-            rows = history.select("version", "userMetadata", F.col("operationMetrics")["numOutputRows"].alias("rows"))
-            found = {r["version"]: (json.loads(r["userMetadata"] or "{}"), int(r["rows"] or 0)) for r in rows.collect()}
-            # A commit never changes; one that is not there any more has outlived the log's retention.
-            known |= dict.fromkeys(range(max(found) - asked + 1, max(found))) | found
+        return self._notes.newest(self.path(table), limit)
 
     def notes_since(self, table: Table, version: int = -1) -> Iterator[tuple[int, dict[str, Any], int]]:
         """Yield (version, metadata, rows written) of every commit after a version, newest first.
@@ -335,16 +322,6 @@ def _qualified(spark: SparkSession, folder: str) -> str:
     return str(file_system.makeQualified(path).toString())
 
 
-def conform(table: Table, frame: DataFrame) -> DataFrame:
-    """Return the frame with the contract's columns in the contract's order.
-
-    Raises:
-        ContractError: a column is missing, unexpected or of another type; every difference is listed.
-    """
-    _require_same(table, frame.schema)
-    return frame.select([F.col(column.name) for column in table.columns])
-
-
 def is_in(column: str, values: Sequence[PartitionValue]) -> SparkColumn:
     """Return the condition that `column` holds one of `values`; false for none."""
     return F.col(column).isin(list(values)) if values else F.lit(False)
@@ -356,26 +333,6 @@ def _condition(where: Mapping[str, Sequence[PartitionValue]]) -> str:
         f"{column} IN ({', '.join(_literal(value) for value in sorted(set(values)))})"
         for column, values in where.items()
     )
-
-
-def _require_same(table: Table, found: T.StructType) -> None:
-    expected = {field.name: _plain(field.dataType) for field in table.schema}
-    actual = {field.name: _plain(field.dataType) for field in found}
-    wrong = [f"{name} is missing" for name in expected if name not in actual]
-    wrong += [f"{name} is not in the contract" for name in actual if name not in expected]
-    wrong += [
-        f"{name} is {actual[name]} instead of {expected[name]}"
-        for name in expected
-        if name in actual and actual[name] != expected[name]
-    ]
-    if wrong:
-        what = "the frame to write differs from the contract (change the contract or the frame)"
-        raise ContractError(f"{table}: {what}: {'; '.join(wrong)}")
-
-
-def _plain(data_type: T.DataType) -> str:
-    """Return the type without nullability, which Delta enforces by itself."""
-    return data_type.simpleString()
 
 
 def _literal(value: PartitionValue) -> str:

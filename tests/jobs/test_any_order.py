@@ -1,0 +1,105 @@
+"""The tables end the same, in whatever order deliveries are cleaned."""
+
+import shutil
+from datetime import date
+from decimal import Decimal
+from functools import partial
+from itertools import permutations
+
+import pytest
+from tests.conftest import CONF
+from tests.feed import DAYS, EVENTS_OF_PEOPLE, Platform, deliver_four_days
+from tests.logs import deliver_as_mapped
+
+from salience.job import side_by_side
+from salience.sources.mapping import load_mapping
+from salience.tables import bronze, silver
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+@pytest.mark.timeout(3600)  # 65 runs
+def test_four_days_in_any_order_end_as_one_run_over_all_of_them_and_as_a_run_day_by_day(feed):
+    deliver_four_days(feed)
+    feed.clean(*DAYS, datasets=EVENTS_OF_PEOPLE)
+    whole, expected = feed.rows(), feed.hashes()
+    reasons = {reason for _, reason in feed.excluded()}
+    assert reasons == {"consent", "duplicate", "bot", "double_tap"}
+    filled = (bronze.EVENTS, bronze.USERS, silver.INTERACTIONS, silver.USERS)
+    filled += (silver.REJECTED_EVENTS, silver.EXCLUDED_EVENTS)
+    assert {name for name, rows in whole.items() if rows} == {str(table) for table in filled}
+    ends: dict[tuple[str, ...], dict[str, str]] = {}
+
+    def walk(order: tuple[str, ...]) -> None:
+        """Clean the last day of the order into a copy of what the days before it left, then each that may follow."""
+        node = feed.at("-".join(order))
+        if order[:-1]:
+            node = feed.at("-".join(order[:-1])).copy("-".join(order))
+        node.clean(order[-1], datasets=EVENTS_OF_PEOPLE)
+        if len(order) == len(DAYS):
+            ends[order] = node.hashes()
+            assert ends[order] == expected or node.rows() == whole, order
+        for day in (day for day in DAYS if day not in order):
+            walk((*order, day))
+        shutil.rmtree(node.root)
+
+    side_by_side(*(partial(walk, (day,)) for day in DAYS))
+    assert len(ends) == 24 and all(hashes == expected for hashes in ends.values())
+    assert DAYS in ends  # the run day by day
+
+
+def shop_deliveries() -> dict[str, dict[str, list[dict]]]:
+    """Return day -> dataset -> rows, with copies, contradictions, what a later day says otherwise, and bad ones."""
+    campaign = {"campaign": "c1", "title": "spring", "medium": "search", "begins": date(2026, 11, 1)}
+    spent = {"campaign": "c1", "medium": "search", "day": date(2026, 11, 1), "spent": Decimal("10.00")}
+    item = {"item_id": 1, "seller_id": 9, "category_path": "a/b", "banned": False}
+    test = {"test": "x", "user_id": 7, "group": "a", "assigned_ts": 1_793_500_000, "share": 0.5}
+    return {
+        DAYS[0]: {
+            "contents": [item, item, item | {"item_id": None}],
+            "users": [{"user_id": 7, "city_tier": "1", "analysed": True}],
+            "assignments": [test, test | {"user_id": 8, "group": "b"}],
+            "campaigns": [campaign],
+            "costs": [spent, spent | {"spent": Decimal("5.00")}, spent],
+            "blocklist": [{"item_id": 1, "why": "law", "since": 1_793_500_000}],
+        },
+        DAYS[1]: {
+            "contents": [item | {"banned": True}, item | {"category_path": "c"}],
+            "users": [{"user_id": 7, "city_tier": "2", "analysed": False}, {"user_id": 7, "analysed": True}],
+            "assignments": [test | {"group": "b"}, test | {"share": 2.0}],
+            "campaigns": [campaign | {"budget": Decimal("-1")}, campaign | {"title": "summer"}],
+            "costs": [spent | {"spent": Decimal("11.00")}, spent | {"day": None}],
+            "blocklist": [{"item_id": 1, "why": "law", "since": 1_793_500_000, "until": 1_793_600_000}],
+        },
+        DAYS[2]: {
+            "contents": [item],
+            "users": [{"user_id": 7, "city_tier": "1", "analysed": True}],
+            "assignments": [test],
+            "campaigns": [campaign],
+            "costs": [spent],
+            "blocklist": [{"seller_id": 9, "why": "fraud"}],
+        },
+    }
+
+
+def test_every_other_dataset_ends_the_same_in_any_order_too(spark, tmp_path):
+    shop = Platform(spark, tmp_path, mapping=load_mapping(CONF, "shop"))
+    delivered = shop_deliveries()
+    datasets = tuple(delivered[DAYS[0]])
+    for day, by_dataset in delivered.items():
+        for dataset, rows in by_dataset.items():
+            folder = deliver_as_mapped(shop.logs, shop.mapping, dataset, day, rows)
+            assert folder.name == f"p_date={day.replace('-', '')}"
+    shop.clean(*delivered, datasets=datasets)
+    expected = shop.hashes()
+    tables = (silver.CONTENTS, silver.USERS, silver.ASSIGNMENTS, silver.CAMPAIGNS, silver.COSTS, silver.BLOCKLIST)
+    versions = {table.name: shop.warehouse.read(table).count() for table in tables}
+    assert versions == {"contents": 3, "users": 3, "assignments": 4, "campaigns": 3, "costs": 3, "blocklist": 3}
+
+    def clean(order: tuple[str, ...]) -> None:
+        node = shop.at("-".join(order))
+        for day in order:
+            node.clean(day, datasets=datasets)
+        assert node.hashes() == expected, order
+
+    side_by_side(*(partial(clean, order) for order in permutations(delivered)))
