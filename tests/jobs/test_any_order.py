@@ -1,10 +1,9 @@
 """The tables end the same, in whatever order deliveries are cleaned."""
 
-import shutil
 from datetime import date
 from decimal import Decimal
 from functools import partial
-from itertools import permutations
+from itertools import pairwise
 
 import pytest
 from tests.conftest import CONF
@@ -18,34 +17,36 @@ from salience.tables import bronze, silver
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
-@pytest.mark.timeout(3600)  # 65 runs
+def orders(days: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return one order a day: each day comes once at every place and once right after every other.
+
+    A balanced Latin square of an even number of days: Williams (1949), Experimental designs balanced for the
+    estimation of residual effects of treatments.
+    """
+    first = [place // 2 if place % 2 == 0 else len(days) - 1 - place // 2 for place in range(len(days))]
+    return [tuple(days[(at + shift) % len(days)] for at in first) for shift in range(len(days))]
+
+
+@pytest.mark.timeout(1800)
 def test_four_days_in_any_order_end_as_one_run_over_all_of_them_and_as_a_run_day_by_day(feed):
     deliver_four_days(feed)
     feed.clean(*DAYS, datasets=EVENTS_OF_PEOPLE)
-    whole, expected = feed.rows(), feed.hashes()
+    whole = feed.rows()
     reasons = {reason for _, reason in feed.excluded()}
     assert reasons == {"consent", "duplicate", "bot", "double_tap"}
     filled = (bronze.EVENTS, bronze.USERS, silver.INTERACTIONS, silver.USERS)
     filled += (silver.REJECTED_EVENTS, silver.EXCLUDED_EVENTS)
     assert {name for name, rows in whole.items() if rows} == {str(table) for table in filled}
-    ends: dict[tuple[str, ...], dict[str, str]] = {}
+    balanced = orders(DAYS)
+    assert len({pair for order in balanced for pair in pairwise(order)}) == 12
 
-    def walk(order: tuple[str, ...]) -> None:
-        """Clean the last day of the order into a copy of what the days before it left, then each that may follow."""
+    def clean(order: tuple[str, ...]) -> None:
         node = feed.at("-".join(order))
-        if order[:-1]:
-            node = feed.at("-".join(order[:-1])).copy("-".join(order))
-        node.clean(order[-1], datasets=EVENTS_OF_PEOPLE)
-        if len(order) == len(DAYS):
-            ends[order] = node.hashes()
-            assert ends[order] == expected or node.rows() == whole, order
-        for day in (day for day in DAYS if day not in order):
-            walk((*order, day))
-        shutil.rmtree(node.root)
+        for day in order:
+            node.clean(day, datasets=EVENTS_OF_PEOPLE)
+        assert node.rows() == whole, order
 
-    side_by_side(*(partial(walk, (day,)) for day in DAYS))
-    assert len(ends) == 24 and all(hashes == expected for hashes in ends.values())
-    assert DAYS in ends  # the run day by day
+    side_by_side(*(partial(clean, order) for order in (DAYS, *balanced)))
 
 
 def shop_deliveries() -> dict[str, dict[str, list[dict]]]:
@@ -102,4 +103,6 @@ def test_every_other_dataset_ends_the_same_in_any_order_too(spark, tmp_path):
             node.clean(day, datasets=datasets)
         assert node.hashes() == expected, order
 
-    side_by_side(*(partial(clean, order) for order in permutations(delivered)))
+    first, second, third = delivered
+    odd = ((first, third, second), (second, first, third), (third, second, first))  # each day at each place
+    side_by_side(*(partial(clean, order) for order in odd))
