@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from salience.errors import ConflictError
 from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
-from salience.tables.storage import java_class, open_folder
+from salience.tables.storage import as_java, delta_log, java_class, open_folder
 
 _CONVERTERS = "scala.jdk.javaapi.CollectionConverters"
 
@@ -38,7 +38,7 @@ class StagedFiles:
         self._log = delta_log(spark, path)
         transaction = self._log.startTransaction()
         self._metadata = transaction.metadata()
-        self._files = tuple(self._as_java(transaction.writeFiles(frame._jdf)))
+        self._files = tuple(as_java(spark, transaction.writeFiles(frame._jdf)))
         self._left = list(self._files)
 
     @property
@@ -69,7 +69,7 @@ class StagedFiles:
             raise ConflictError(f"{self.table}: {what}; run it again (setting `erasure.vacuum_retention_hours`)")
         parsed = self._spark._jsparkSession.sessionState().sqlParser().parseExpression(condition)
         replaced = transaction.filterFiles(self._as_scala([parsed]), False)
-        removed = [file.remove() for file in self._as_java(replaced)]
+        removed = [file.remove() for file in as_java(self._spark, replaced)]
         option = java_class(self._spark, "scala.Option")
         operation = java_class(self._spark, "org.apache.spark.sql.delta.DeltaOperations$Write")(
             java_class(self._spark, "org.apache.spark.sql.SaveMode").Overwrite,
@@ -92,9 +92,6 @@ class StagedFiles:
         file_system, path = open_folder(self._spark, f"{self._path}/{file.path()}")
         return bool(file_system.exists(path))
 
-    def _as_java(self, items: Any) -> Any:
-        return java_class(self._spark, _CONVERTERS).asJava(items)
-
     def _as_scala(self, items: Iterable[Any]) -> Any:
         listed = java_class(self._spark, "java.util.ArrayList")()
         for item in items:
@@ -111,8 +108,3 @@ class StagedFiles:
 
 def _lies_in(file: Any, values: Mapping[str, Sequence[str]]) -> bool:
     return all(file.partitionValues().apply(column) in wanted for column, wanted in values.items())
-
-
-def delta_log(spark: SparkSession, path: str) -> Any:
-    """Return Delta's own view of the log of an existing table."""
-    return java_class(spark, "org.apache.spark.sql.delta.DeltaLog").forTable(spark._jsparkSession, path)

@@ -16,6 +16,16 @@ def java_class(spark: SparkSession, name: str) -> Any:
     return getattr(spark.sparkContext._jvm, name)
 
 
+def as_java(spark: SparkSession, items: Any) -> Any:
+    """Return a collection of Scala's as one of Java's, which Python can walk through."""
+    return java_class(spark, "scala.jdk.javaapi.CollectionConverters").asJava(items)
+
+
+def delta_log(spark: SparkSession, path: str) -> Any:
+    """Return Delta's own view of the log of an existing table."""
+    return java_class(spark, "org.apache.spark.sql.delta.DeltaLog").forTable(spark._jsparkSession, path)
+
+
 def open_folder(spark: SparkSession, folder: str) -> tuple[Any, Any]:
     """Return Hadoop's file system that holds a folder or file, and its path on it."""
     path = java_class(spark, "org.apache.hadoop.fs.Path")(folder)

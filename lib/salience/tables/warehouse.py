@@ -13,14 +13,15 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from salience.errors import ConflictError, ContractError, InputError
 from salience.tables.conflicts import CONFLICTS, PAUSES_S
 from salience.tables.conform import conform
 from salience.tables.contract import Kind, Table
-from salience.tables.notes import Notes, newest_version
+from salience.tables.notes import Notes, newest_snapshot
 from salience.tables.staged import Commit, StagedFiles
-from salience.tables.storage import open_folder, opening
+from salience.tables.storage import as_java, open_folder, opening
 from salience.tables.stored import Stored, differences, properties, quoted
 
 _HALF_CREATED = ("DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION", "DELTA_TABLE_NOT_FOUND")
@@ -76,15 +77,17 @@ class Warehouse:
 
     def stored(self, table: Table) -> Stored:
         """Return what Delta knows of an existing table."""
-        schema = self.spark.read.format("delta").load(self.path(table)).schema
         # Not SHOW TBLPROPERTIES, which hides the text of checks that speak of a token or a password.
-        detail: Any = DeltaTable.forPath(self.spark, self.path(table)).detail().head()
-        in_force = {**detail["properties"], "delta.minReaderVersion": str(detail["minReaderVersion"])}
-        return Stored(schema, detail["description"] or "", tuple(detail["partitionColumns"]), in_force)
+        snapshot = newest_snapshot(self.spark, self.path(table))
+        metadata, readers = snapshot.metadata(), snapshot.protocol().minReaderVersion()
+        in_force = {**as_java(self.spark, metadata.configuration()), "delta.minReaderVersion": str(readers)}
+        schema = T.StructType.fromJson(json.loads(metadata.schemaString()))
+        partitions = tuple(as_java(self.spark, metadata.partitionColumns()))
+        return Stored(schema, metadata.description() or "", partitions, in_force)
 
     def version(self, table: Table) -> int:
         """Return the newest Delta version of an existing table."""
-        return newest_version(self.spark, self.path(table))
+        return int(newest_snapshot(self.spark, self.path(table)).version())
 
     def replace(
         self,
