@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from delta.exceptions import ConcurrentAppendException
+from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
@@ -50,7 +51,9 @@ def test_staged_rows_can_be_read_back_but_stand_in_no_table_before_they_are_comm
 
     assert kept(warehouse) == [(FIRST, "feed", 7), (FIRST, "video", 2), (SECOND, "feed", 8)]
     assert commit.rows == 2
-    assert warehouse.notes(TABLE, 1)[0][:2] == (commit.version, {"run_id": "test", "platform": "feed"})
+    assert warehouse.notes(TABLE, 1) == [(commit.version, {"run_id": "test", "platform": "feed"}, 2)]
+    (told,) = DeltaTable.forPath(spark, warehouse.path(TABLE)).history(1).select("operationMetrics").collect()
+    assert {"numFiles", "numOutputBytes"} < set(told[0]) and told[0]["numOutputRows"] == "2"
 
 
 def test_of_staged_files_only_those_of_the_named_partitions_are_taken_and_the_others_are_deleted(spark, warehouse):

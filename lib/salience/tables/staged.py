@@ -78,6 +78,9 @@ class StagedFiles:
             option.apply(json.dumps(note, default=str)),
             *(option.empty() for _ in range(5)),
         )
+        rows = sum(int(file.numLogicalRecords().get()) for file in taken)
+        size = sum(int(file.size()) for file in taken)
+        self._tell(transaction, {"numFiles": len(taken), "numOutputRows": rows, "numOutputBytes": size})
         # There may be a commit, however the attempt ends, unless it is certain that there is none: who discarded its
         # files would spoil the table.
         self._left = [file for file in self._files if not _lies_in(file, values)]
@@ -86,7 +89,19 @@ class StagedFiles:
         except CONFLICTS:
             self._left += taken
             raise
-        return Commit(version, sum(int(file.numLogicalRecords().get()) for file in taken))
+        return Commit(version, rows)
+
+    def _tell(self, transaction: Any, metrics: Mapping[str, int]) -> None:
+        """Have the table's history show what Delta's own commands count while they write."""
+        session = self._spark._jsparkSession
+        counted = java_class(self._spark, "scala.collection.immutable.HashMap")()
+        for name, value in metrics.items():
+            metric = java_class(self._spark, "org.apache.spark.sql.execution.metric.SQLMetrics").createMetric(
+                session.sparkContext(), name
+            )
+            metric.set(value)
+            counted = counted.updated(name, metric)
+        transaction.registerSQLMetrics(session, counted)
 
     def _is_there(self, file: Any) -> bool:
         file_system, path = open_folder(self._spark, f"{self._path}/{file.path()}")
