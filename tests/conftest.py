@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from salience.session import collect_often, read_properties
+from salience.session import read_properties
 from salience.settings import Settings, load_settings
 from salience.tables.warehouse import Warehouse
 
@@ -27,7 +27,6 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     builder = builder.config("spark.sql.shuffle.partitions", "2").config("spark.driver.memory", "6g")
     builder = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("spark-warehouse")))
     session = builder.getOrCreate()
-    collect_often()
     yield session
     session.stop()
 

@@ -1,6 +1,5 @@
 """The only place that builds a SparkSession."""
 
-import gc
 import logging
 import os
 import re
@@ -50,18 +49,7 @@ def build_session(app_name: str, conf_dir: Path, env: str) -> SparkSession:
         spark = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
     if "DeltaSparkSessionExtension" not in str(spark.conf.get("spark.sql.extensions", "")):
         raise SettingsError(f"this Spark session has no Delta Lake: use --properties-file conf/spark/{env}.conf")
-    collect_often()
     return spark
-
-
-def collect_often() -> None:
-    """Let Python find its garbage soon, by leaving out of the search what is there already: the imported modules.
-
-    py4j's objects refer to themselves in circles, so that only a search of everything lets go of them, and until then
-    Java keeps what they stand for: plans and broadcasts, some 100 MB for each dataset that is cleaned.
-    """
-    if not gc.get_freeze_count():
-        gc.freeze()
 
 
 def find_credential(spark: SparkSession, alias: str) -> str | None:
