@@ -1,8 +1,5 @@
 """Cleaning and profiles on a real HDFS: as on a local disk, also when it loses its DataNode or has no more room."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
@@ -18,6 +15,7 @@ from tests.conftest import CONF
 from tests.feed import content, event, user
 from tests.hashes import CLEANED, canonical_rows
 from tests.logs import deliver, deliver_as_mapped
+from tests.processes import SPARK_SUBMIT, run
 
 import build_profiles
 import clean_interactions
@@ -113,21 +111,9 @@ def clean(logs: str, warehouse: str, days: tuple[str, ...], platforms: tuple[str
 
 def submit(hdfs: Hdfs, job: str, days: tuple[str, ...], warehouse: str, platforms: tuple[str, ...]) -> tuple[int, str]:
     """Submit a job as on a cluster whose file system HDFS is; return its exit code and what it printed."""
-    mine = {k: v for k, v in os.environ.items() if not k.startswith(("SALIENCE_", "PYSPARK_", "SPARK_"))}
-    bin_folder = Path(sys.executable).parent
-    command = [str(bin_folder / "spark-submit"), "--properties-file", "conf/spark/local.conf", f"jobs/{job}.py"]
-    command += ["--env", "local", "--from", days[0], "--to", days[-1]]
-    done = subprocess.run(
-        [*command, *settings("hdfs:///logs", f"hdfs://{warehouse}", platforms)],
-        cwd=CONF.parent,
-        env=mine | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "HADOOP_CONF_DIR": str(hdfs.conf)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    return done.returncode, done.stdout
+    arguments = ["--from", days[0], "--to", days[-1], *settings("hdfs:///logs", f"hdfs://{warehouse}", platforms)]
+    code, out, err = run(job, *arguments, way=SPARK_SUBMIT, HADOOP_CONF_DIR=str(hdfs.conf))
+    return code, out + err
 
 
 def refused(warehouse: Warehouse) -> list[Any]:

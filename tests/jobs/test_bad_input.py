@@ -1,15 +1,13 @@
 """Wrong arguments, settings, inputs and machines: exit code 2 and one line that says what to do."""
 
 import importlib
-import os
-import subprocess
-import sys
 from datetime import date
 from pathlib import Path
 
 import pytest
 from tests import silver_rows
 from tests.logs import deliver, feed_event
+from tests.processes import PROJECT, run
 
 import build_profiles
 import clean_interactions
@@ -24,7 +22,6 @@ from salience.tables import catalog, ops, silver
 
 pytestmark = pytest.mark.integration
 
-PROJECT = Path(__file__).parent.parent.parent
 WITHOUT_INTERVAL = {
     "erase_users",
     "explain_event",
@@ -163,21 +160,6 @@ def test_another_key_than_the_tables_is_refused_before_anything_is_written(
     assert [tuple(row) for row in run[2:]] == [({"feed": ids[1]}, "failed"), ({"feed": ids[0]}, "succeeded")]
 
 
-def run(job, *arguments, **environment):
-    """Run a job in a process of its own; return its exit code, its standard output and its standard error."""
-    mine = {k: v for k, v in os.environ.items() if not k.startswith(("SALIENCE_", "PYSPARK_", "SPARK_", "JAVA_HOME"))}
-    done = subprocess.run(
-        [sys.executable, f"jobs/{job}.py", "--env", "local", *arguments],
-        cwd=PROJECT,
-        env=mine | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
 @pytest.mark.parametrize(
     ("environment", "found"),
     [
@@ -185,7 +167,8 @@ def run(job, *arguments, **environment):
         ({"JAVA_HOME": "/nowhere"}, "JAVA_HOME is /nowhere, but there is no bin/java in it"),
     ],
 )
-def test_a_machine_without_java_is_told_what_to_install(environment, found):
+def test_a_machine_without_java_is_told_what_to_install(environment, found, monkeypatch):
+    monkeypatch.delenv("JAVA_HOME", raising=False)
     assert run("clean_interactions", *DAY, **environment) == (
         2,
         "",

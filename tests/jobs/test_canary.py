@@ -2,11 +2,8 @@
 
 import base64
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
@@ -21,6 +18,7 @@ from delta.tables import DeltaTable
 from tests.canary import Canary, canary
 from tests.conftest import CONF
 from tests.logs import deliver_as_mapped
+from tests.processes import run
 
 from salience.interactions.pseudonyms import PseudonymKey, with_pseudonyms
 from salience.sources.mapping import load_mapping
@@ -96,19 +94,14 @@ class Lab:
 
     def run(self, job: str, *arguments: str, conf: Path | None = None, **variables: str) -> int:
         """Run a job in a process of its own, keep what it prints, and return its exit code."""
-        mine = {k: v for k, v in os.environ.items() if not k.startswith(("SALIENCE_", "PYSPARK_", "SPARK_"))}
         chosen = {"platforms": '["feed"]', "logs": self.root / "logs", "warehouse": self.root / "warehouse"}
-        mine |= {f"SALIENCE_{name.upper()}": str(value) for name, value in chosen.items()}
-        mine |= {"SALIENCE_CONF_DIR": str(conf or self.conf), "SALIENCE_PSEUDONYM_KEY_FEED": SECRET, **variables}
+        named = {f"SALIENCE_{name.upper()}": str(value) for name, value in chosen.items()}
+        named |= {"SALIENCE_CONF_DIR": str(conf or self.conf), "SALIENCE_PSEUDONYM_KEY_FEED": SECRET}
+        code, out, err = run(job, *arguments, **(named | variables))
         printed = self.root / "left" / "printed"
         printed.mkdir(parents=True, exist_ok=True)
-        file = printed / f"{len(list(printed.iterdir()))}-{job}.txt"
-        with file.open("wb") as out:
-            command = [sys.executable, f"jobs/{job}.py", "--env", "local", *arguments]
-            done = subprocess.run(
-                command, cwd=CONF.parent, env=mine, stdout=out, stderr=subprocess.STDOUT, timeout=1500, check=False
-            )
-        return done.returncode
+        (printed / f"{len(list(printed.iterdir()))}-{job}.txt").write_text(out + err, encoding="utf-8")
+        return code
 
     def printed(self) -> dict[str, str]:
         files = sorted((self.root / "left" / "printed").iterdir(), key=lambda file: int(file.name.split("-")[0]))

@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, sleep
@@ -15,43 +13,13 @@ import yaml
 from tests.conftest import CONF
 from tests.feed import DAYS, EVENTS_ONLY, Platform, content, event, user
 from tests.logs import deliver, deliver_as_mapped
+from tests.processes import PROJECT, ended, run, started
 
 from salience.sources.mapping import load_mapping
 from salience.tables import bronze, ops, silver
 from salience.tables.warehouse import Warehouse
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
-
-PROJECT = CONF.parent
-
-
-def started(job: str, *arguments: str, conf: Path = CONF, **variables: str) -> subprocess.Popen[str]:
-    """Start a job in a process of its own, which heads a group."""
-    mine = {k: v for k, v in os.environ.items() if not k.startswith(("SALIENCE_", "PYSPARK_", "SPARK_"))}
-    return subprocess.Popen(
-        [sys.executable, f"jobs/{job}.py", "--env", "local", *arguments],
-        cwd=PROJECT,
-        env=mine | {"SALIENCE_CONF_DIR": str(conf), **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def run(job: str, *arguments: str, conf: Path = CONF, **variables: str) -> tuple[int, str, str]:
-    """Run a job in a process of its own; return its exit code and what it printed to stdout and to stderr."""
-    return ended(started(job, *arguments, conf=conf, **variables))
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Wait for a process, and end it and its children if it takes too long; return as `run` does."""
-    try:
-        out, err = process.communicate(timeout=600)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
-    return process.returncode, out, err
 
 
 def places(feed: Platform) -> list[str]:
@@ -144,7 +112,7 @@ def test_a_value_that_an_expression_fails_on_is_printed_nowhere_whatever_it_hold
         deliver(logs, day, [event(f"e{day}", f"{day[-2:]}T10:00:00", device=device)])
     settings = ("platforms=[feed]", f"logs={logs}", f"warehouse={warehouse.root}")
     arguments = ("--from", DAYS[0], "--to", DAYS[2], *(word for one in settings for word in ("--set", one)))
-    code, out, err = run("clean_interactions", *arguments, conf=conf)
+    code, out, err = run("clean_interactions", *arguments, SALIENCE_CONF_DIR=str(conf))
     assert code == 2
     assert err.count("an expression of the mapping fails on a value (cast(device as int))") == 2
     assert "secret" not in out + err
@@ -170,7 +138,7 @@ def test_the_readmes_recipe_for_a_new_source_works_up_to_letting_a_held_delivery
     deliver_as_mapped(logs, mapping, "interactions", DAYS[1], held)
     settings = ["--set", "platforms=[podcasts]", "--set", f"logs={logs}", "--set", f"warehouse={warehouse.root}"]
 
-    code, _, err = run("clean_interactions", "--from", DAYS[0], "--to", DAYS[1], *settings, conf=conf)
+    code, _, err = run("clean_interactions", "--from", DAYS[0], "--to", DAYS[1], *settings, SALIENCE_CONF_DIR=str(conf))
     assert code == 3 and "(clean.thresholds.max_shares.unknown_action): 0.3 (at most 0.2)" in err
     assert states(warehouse) == {DAYS[0]: ("taken", 12, 2, 1, 9), DAYS[1]: ("held", None, None, None, None)}
     devices = warehouse.read(silver.INTERACTIONS).select("event_id", "device", "utc_offset_min").collect()
@@ -179,11 +147,11 @@ def test_the_readmes_recipe_for_a_new_source_works_up_to_letting_a_held_delivery
         (f"{DAYS[0]}-10", "unknown", 60),
     }
     let_pass = ("--set", "clean.thresholds.max_shares.unknown_action=0.5")
-    code, _, err = run("clean_interactions", "--date", DAYS[1], *settings, *let_pass, conf=conf)
+    code, _, err = run("clean_interactions", "--date", DAYS[1], *settings, *let_pass, SALIENCE_CONF_DIR=str(conf))
     assert code == 0, err[-4000:]
     assert states(warehouse)[DAYS[1]] == ("taken", 1200, 360, 0, 840)
     query = "SELECT reasons, count(*) FROM silver.rejected_events GROUP BY reasons"
-    code, out, _ = run("query_tables", *settings[2:], query, conf=conf)
+    code, out, _ = run("query_tables", *settings[2:], query, SALIENCE_CONF_DIR=str(conf))
     assert code == 0 and out.startswith("+") and "[unknown_action]" in out and "|361 " in out
 
 

@@ -1,29 +1,24 @@
 """The jobs as a person starts them: processes of spark-submit and of Python, with the project's own configuration."""
 
-import os
 import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 from tests.logs import deliver, feed_event
+from tests.processes import BIN, PROJECT, PYTHON, SPARK_SUBMIT, run
 
 from salience.tables import activity, bronze, ops, silver
 from salience.tables.warehouse import Warehouse
 
 pytestmark = pytest.mark.integration
 
-PROJECT = Path(__file__).parent.parent.parent
-BIN = Path(sys.executable).parent
 # Adaptive execution is on wherever nobody turns it off, as local.conf does: one way with it, one without.
-ADAPTIVE = ["--conf", "spark.sql.adaptive.enabled=true"]
 WAYS = {
-    "spark-submit": [str(BIN / "spark-submit"), "--properties-file", "conf/spark/local.conf", *ADAPTIVE],
-    "python": [str(BIN / "python")],
+    "spark-submit": (*SPARK_SUBMIT, "--conf", "spark.sql.adaptive.enabled=true"),
+    "python": PYTHON,
 }
 JOBS = ("clean_interactions", "measure_audience")
 ROWS = (
@@ -52,25 +47,11 @@ def wheel(tmp_path):
     return file
 
 
-def run(way, job, *settings, options=()):
+def told_by(way, job, *settings, options=()):
     """Run one job in a process of its own and return its exit code and all that it printed."""
-    # As in an activated virtual environment, without what the session of the tests has set.
-    mine = {k: v for k, v in os.environ.items() if not k.startswith(("SALIENCE_", "PYSPARK_", "SPARK_"))}
-    mine["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    command = [*WAYS[way], *options, f"jobs/{job}.py", "--env", "local", "--date", "2026-11-02"]
-    for setting in settings:
-        command += ["--set", setting]
-    done = subprocess.run(
-        command,
-        cwd=PROJECT,
-        env=mine,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    return done.returncode, done.stdout
+    named = [word for setting in settings for word in ("--set", setting)]
+    code, out, err = run(job, "--date", "2026-11-02", *named, way=(*WAYS[way], *options))
+    return code, out + err
 
 
 def test_spark_submit_of_the_wheel_with_adaptive_execution_and_python_end_in_the_same_tables(spark, wheel, tmp_path):
@@ -86,7 +67,7 @@ def test_spark_submit_of_the_wheel_with_adaptive_execution_and_python_end_in_the
     def all_jobs(way):
         settings = ("platforms=[feed]", f"logs={tmp_path / 'logs'}", f"warehouse={tmp_path / way}")
         options = ["--py-files", str(wheel)] if way == "spark-submit" else []
-        return [run(way, job, *settings, options=options) for job in JOBS]
+        return [told_by(way, job, *settings, options=options) for job in JOBS]
 
     # Side by side, for half of a job's time is spent on one core.
     with ThreadPoolExecutor(len(WAYS)) as pool:
@@ -107,7 +88,7 @@ def test_spark_submit_of_the_wheel_with_adaptive_execution_and_python_end_in_the
 
 
 def test_a_wrong_setting_under_spark_submit_ends_with_exit_code_2_and_one_line(tmp_path):
-    code, told = run("spark-submit", "clean_interactions", f"logs={tmp_path}", "clean.max_lateness_days=soon")
+    code, told = told_by("spark-submit", "clean_interactions", f"logs={tmp_path}", "clean.max_lateness_days=soon")
     assert code == 2
     (line,) = (line for line in told.splitlines() if "clean_interactions:" in line)
     assert line == (
