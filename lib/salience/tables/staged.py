@@ -14,9 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from salience.errors import ConflictError
 from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
-from salience.tables.storage import as_java, delta_log, java_class, open_folder
-
-_CONVERTERS = "scala.jdk.javaapi.CollectionConverters"
+from salience.tables.storage import CONVERTERS, as_java, delta_log, java_class, open_folder
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ class StagedFiles:
         listed = java_class(self._spark, "java.util.ArrayList")()
         for item in items:
             listed.add(item)
-        return java_class(self._spark, _CONVERTERS).asScala(listed).toSeq()
+        return java_class(self._spark, CONVERTERS).asScala(listed).toSeq()
 
     def discard(self) -> None:
         """Delete the files that no commit took."""

@@ -10,6 +10,8 @@ from pyspark.sql import SparkSession
 
 from salience.errors import InputError
 
+CONVERTERS = "scala.jdk.javaapi.CollectionConverters"
+
 
 def java_class(spark: SparkSession, name: str) -> Any:
     """Return a class by its whole name: where its packages are named one by one, Java looks in every jar for each."""
@@ -18,7 +20,7 @@ def java_class(spark: SparkSession, name: str) -> Any:
 
 def as_java(spark: SparkSession, items: Any) -> Any:
     """Return a collection of Scala's as one of Java's, which Python can walk through."""
-    return java_class(spark, "scala.jdk.javaapi.CollectionConverters").asJava(items)
+    return java_class(spark, CONVERTERS).asJava(items)
 
 
 def delta_log(spark: SparkSession, path: str) -> Any:
