@@ -8,16 +8,18 @@ import os
 from functools import partial
 from typing import Any
 
-from salience.interactions.cleaning import Source, clean_dataset
+from salience.interactions.cleaning import Outcome, Source
 from salience.interactions.keys import KEY_VARIABLE, find_keys
+from salience.interactions.platform import clean_platform
 from salience.interactions.thresholds import require_known_reasons
-from salience.job import Job, run_job, side_by_side
+from salience.job import Job, run_job
 from salience.sources import intake
 from salience.sources.deliveries import Delivery
 from salience.sources.fit import require_fitting
 from salience.sources.mapping import SourceMapping, load_mapping
 from salience.tables import ops, silver
 from salience.tables.pseudonym_keys import require_same_keys
+from salience.threads import side_by_side
 
 
 def main(job: Job) -> None:
@@ -35,14 +37,13 @@ def main(job: Job) -> None:
     seen: list[Delivery] = []
     ledger: list[dict[str, Any]] = []
 
+    def done(outcome: Outcome) -> None:
+        ledger.extend(intake.ledger_rows(job.run_id, *outcome))
+        seen.extend(outcome[0])
+
     def clean(mapping: SourceMapping) -> None:
         source = Source(job.settings.logs, mapping, keys[mapping.platform])
-        for dataset in mapping.datasets:
-            outcomes, counts = clean_dataset(
-                job.warehouse, source, dataset, job.days, job.settings.clean, job.say, job.note
-            )
-            ledger.extend(intake.ledger_rows(job.run_id, outcomes, counts))
-            seen.extend(outcomes)
+        clean_platform(job.warehouse, source, job.days, job.settings.clean, job.say, job.note, done)
 
     try:
         side_by_side(*(partial(clean, mapping) for mapping in mappings))

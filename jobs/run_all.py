@@ -19,8 +19,9 @@ import score_engagement
 import simulate_logs
 import train_engagement
 import train_recommender
-from salience.job import Job, run_job, side_by_side
+from salience.job import Job, run_job
 from salience.report.summary import summary
+from salience.threads import side_by_side
 
 
 def main(job: Job) -> None:

@@ -9,7 +9,6 @@ import sys
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +17,6 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -225,16 +223,6 @@ class Job:
         with child.recorded():
             main(child)
         return child
-
-
-def side_by_side(*chains: Callable[[], object]) -> None:
-    """Run functions at the same time, in threads that may use one Spark session.
-
-    If one fails, the others go on to their end; then the first error, in the order given, is raised.
-    """
-    with ThreadPoolExecutor(len(chains)) as pool:
-        for running in [pool.submit(inheritable_thread_target(chain)) for chain in chains]:
-            running.result()
 
 
 def run_job(

@@ -30,12 +30,13 @@ from clean_interactions import main as clean_interactions
 from salience.interactions.keys import find_key
 from salience.interactions.pseudonyms import with_pseudonyms
 from salience.interactions.readings import EVENT_DAYS
-from salience.job import Job, side_by_side
+from salience.job import Job
 from salience.progress import Progress
 from salience.session import build_session
 from salience.settings import load_settings
 from salience.simulate.writer import write_simulation
 from salience.tables import silver
+from salience.threads import side_by_side
 
 PROJECT = Path(__file__).parent.parent.parent
 CONF, DATA = PROJECT / "conf", FOLDER / "clean"

@@ -10,9 +10,9 @@ from tests.conftest import CONF
 from tests.feed import DAYS, EVENTS_OF_PEOPLE, Platform, deliver_four_days
 from tests.logs import deliver_as_mapped
 
-from salience.job import side_by_side
 from salience.sources.mapping import load_mapping
 from salience.tables import bronze, silver
+from salience.threads import side_by_side
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

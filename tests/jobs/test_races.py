@@ -11,9 +11,9 @@ import pytest
 from pyspark import inheritable_thread_target
 from tests.feed import DAYS, EVENTS_ONLY, CrashError, Hooked, Platform, crash, event, user
 
-from salience.job import side_by_side
 from salience.tables import bronze, ops, silver
 from salience.tables.warehouse import Warehouse
+from salience.threads import side_by_side
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

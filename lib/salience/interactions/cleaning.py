@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 
 from salience.errors import ConflictError
 from salience.interactions.audits import audit_counts, audit_events, forget, hold, share_audits, volume_audits
-from salience.interactions.dimensions import DIMENSIONS, rebuilt, tallied
+from salience.interactions.dimensions import DIMENSIONS, rebuilt, tallied, tells_refusals
 from salience.interactions.pseudonyms import PseudonymKey
 from salience.interactions.redaction import erased, redact
 from salience.interactions.retention import refuse_closed
@@ -40,6 +40,8 @@ class Source:
     logs: str
     mapping: SourceMapping
     key: PseudonymKey
+    ready: Callable[[], object] = lambda: None
+    """Returns once all is settled that verdicts on events rest on, like who refuses; raises what prevented it."""
 
 
 class _ChangedError(Exception):
@@ -129,8 +131,7 @@ def _restless(delivery: Delivery, counts: Mapping[str, int] | None) -> Delivery:
 
 def _with_consent_told(delivery: Delivery) -> Delivery:
     """Return the delivery; where it could have said who refuses, and is not taken, its problem says what follows."""
-    about_people = delivery.dataset in DIMENSIONS and DIMENSIONS[delivery.dataset].refusals
-    if not about_people or delivery.state not in ("held", "refused"):
+    if not tells_refusals(delivery.dataset) or delivery.state not in ("held", "refused"):
         return delivery
     return replace(delivery, problem=f"{delivery.problem}; until it is taken, refusals of consent in it have no effect")
 
@@ -272,6 +273,7 @@ def _take_events(
 ) -> Outcome:
     """Judge the event days as they will be with the staged deliveries, and only then take these."""
     event_days, platform = EventDays(warehouse, source.key, settings, note), source.mapping.platform
+    source.ready()
     while True:
         if not stage.days and not warehouse.exists(bronze.EVENTS):
             return list(stage.outcomes), {}

@@ -75,6 +75,11 @@ DIMENSIONS: Mapping[Dataset, Dimension] = {
 """Identifiers stay in bronze: what they say of people becomes silver.identities only by linking them."""
 
 
+def tells_refusals(dataset: Dataset) -> bool:
+    """Return whether rows of the dataset may say that a person refuses something."""
+    return dataset in DIMENSIONS and bool(DIMENSIONS[dataset].refusals)
+
+
 _UNKNOWN_PERSON = ("missing_user_id", "malformed_id")
 """Row rules behind which a row names nobody."""
 _IDENTIFIER = ("raw_user_id", "kind", "identifier")

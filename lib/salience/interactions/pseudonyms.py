@@ -56,5 +56,5 @@ def _pads(secret: bytes) -> tuple[bytearray, bytearray]:
 
 
 def _hmac(message: Column) -> Column:
-    inner = F.unhex(F.sha2(F.concat(F.col(_INNER), F.encode(message, "UTF-8")), 256))
+    inner = F.unhex(F.sha2(F.concat(F.col(_INNER), message.cast("string").cast("binary")), 256))
     return F.sha2(F.concat(F.col(_OUTER), inner), 256)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import reduce
+from functools import partial, reduce
 from math import ceil
 from uuid import uuid4
 
@@ -32,6 +32,7 @@ from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
 from salience.tables.staged import Commit, StagedFiles
 from salience.tables.warehouse import PartitionValue, Warehouse, is_in
+from salience.threads import side_by_side
 
 Note = Callable[[Table, Commit], None]
 Where = Mapping[str, Sequence[PartitionValue]]
@@ -163,11 +164,13 @@ class EventDays:
             withdraw(self.warehouse, self.platform, judged.versions, lambda: self.readings.left().people, self.note)
         except ConflictError:
             return False
+
+        def replace(table: Table, frame: DataFrame, where: Where) -> None:
+            columns = frame.select(*(column.name for column in table.columns))
+            self.note(table, self.warehouse.replace(table, columns, where, about))
+
         try:
-            for table, frame, where in beside:
-                if all(where.values()):
-                    columns = frame.select(*(column.name for column in table.columns))
-                    self.note(table, self.warehouse.replace(table, columns, where, about))
+            side_by_side(*(partial(replace, *what) for what in beside if all(what[-1].values())))
             if judged.event_days:
                 # The last: its commit says that the reading was settled.
                 commit = self.warehouse.replace_by_staged(judged.accepted, of_days, about)
