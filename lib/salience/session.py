@@ -9,13 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from salience.errors import InputError, SettingsError
+from salience.tables.storage import as_list, java_class
 
 MINIMUM_JAVA = 17
 CREDENTIAL_PROVIDERS = "hadoop.security.credential.provider.path"
@@ -60,7 +60,6 @@ def find_credential(spark: SparkSession, alias: str) -> str | None:
     Raises:
         SettingsError: a provider cannot be read, or there is such a property.
     """
-    jvm: Any = spark.sparkContext._jvm
     configuration = spark.sparkContext._jsc.hadoopConfiguration()
     if configuration.get(alias) is not None:
         raise SettingsError(
@@ -68,7 +67,8 @@ def find_credential(spark: SparkSession, alias: str) -> str | None:
             f"secret with a credential provider ({CREDENTIAL_PROVIDERS})"
         )
     try:
-        for provider in jvm.org.apache.hadoop.security.alias.CredentialProviderFactory.getProviders(configuration):
+        factory = java_class(spark, "org.apache.hadoop.security.alias.CredentialProviderFactory")
+        for provider in as_list(factory.getProviders(configuration)):
             entry = provider.getCredentialEntry(alias)
             if entry is not None:
                 return "".join(entry.getCredential())

@@ -11,7 +11,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
-from salience.tables.storage import open_folder, opening
+from salience.tables.storage import as_list, java_class, open_folder, opening
 
 PARQUET_MAGIC = int.from_bytes(b"PAR1", "big")
 
@@ -92,7 +92,7 @@ def readable_schema(spark: SparkSession, entry: FileEntry) -> tuple[T.StructType
     convert = parquet.ParquetToSparkSchemaConverter(spark._jsparkSession.sessionState().conf()).convert
     known, unknown = T.StructType(), []
     with _reader(spark, entry) as reader:
-        for field in reader.getFooter().getFileMetaData().getSchema().getFields():
+        for field in as_list(reader.getFooter().getFileMetaData().getSchema().getFields()):
             alone = jvm.org.apache.parquet.schema.MessageType("one", jvm.java.util.Collections.singletonList(field))
             try:
                 known.fields += T.StructType.fromJson(json.loads(convert(alone).json())).fields
@@ -103,11 +103,10 @@ def readable_schema(spark: SparkSession, entry: FileEntry) -> tuple[T.StructType
 
 @contextmanager
 def _reader(spark: SparkSession, entry: FileEntry) -> Iterator[Any]:
-    jvm: Any = spark.sparkContext._jvm
     configuration = spark.sparkContext._jsc.hadoopConfiguration()
-    path = jvm.org.apache.hadoop.fs.Path(entry.path)
-    source = jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(path, configuration)
-    reader = jvm.org.apache.parquet.hadoop.ParquetFileReader.open(source)
+    path = java_class(spark, "org.apache.hadoop.fs.Path")(entry.path)
+    source = java_class(spark, "org.apache.parquet.hadoop.util.HadoopInputFile").fromPath(path, configuration)
+    reader = java_class(spark, "org.apache.parquet.hadoop.ParquetFileReader").open(source)
     try:
         yield reader
     finally:
@@ -118,7 +117,7 @@ def _rows(footer: Any) -> int:
     """Return the rows of a file's row groups. Readers believe this number, so a wrong one would hide rows."""
     columns, rows = footer.getFileMetaData().getSchema().getColumns(), 0
     flat = next((n for n in range(columns.size()) if columns.get(n).getMaxRepetitionLevel() == 0), None)
-    for group in footer.getBlocks():
+    for group in as_list(footer.getBlocks()):
         rows += (of_group := int(group.getRowCount()))
         if flat is not None and group.getColumns().get(flat).getValueCount() != of_group:
             raise ValueError(f"a row group of {of_group} rows holds another number of values in a column")

@@ -20,6 +20,7 @@ from salience.sources.mapping import (
     TimeMapping,
     needed_columns,
 )
+from salience.tables.contract import data_type
 
 
 def require_fitting(spark: SparkSession, mapping: SourceMapping) -> None:
@@ -32,7 +33,7 @@ def require_fitting(spark: SparkSession, mapping: SourceMapping) -> None:
         where = f"conf/sources/{mapping.platform}.yaml {dataset}"
         for name, type_ in part.raw.items():
             try:
-                is_read = not _has(T.DataType.fromDDL(type_), _NEVER_READ)
+                is_read = not _has(data_type(type_), _NEVER_READ)
             except PySparkException:
                 raise SettingsError(
                     f"{where}.raw.{name}: {type_!r} is no Spark SQL type; types are like string or bigint"
@@ -57,7 +58,7 @@ def require_fitting(spark: SparkSession, mapping: SourceMapping) -> None:
 
 def raw_schema(part: DatasetMapping) -> T.StructType:
     """Return the schema that the log is read with: the mapping's raw columns, all nullable."""
-    return T.StructType([T.StructField(name, T.DataType.fromDDL(type_)) for name, type_ in part.raw.items()])
+    return T.StructType([T.StructField(name, data_type(type_)) for name, type_ in part.raw.items()])
 
 
 def required_columns(spark: SparkSession, dataset: Dataset, part: DatasetMapping) -> frozenset[str]:

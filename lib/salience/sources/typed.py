@@ -21,6 +21,7 @@ from salience.sources.mapping import (
     SourceMapping,
     TimeMapping,
 )
+from salience.tables.contract import data_type
 
 RAW = "__raw"
 """Column of the typed rows that holds the whole raw row as a struct, for the payload."""
@@ -143,9 +144,9 @@ def _mapped_columns(
             typed = _with_date(value).try_cast(column.type)
         else:
             typed = value.try_cast(column.type)
-        if given[column.name] not in (T.DataType.fromDDL(column.type), T.NullType()) and not is_text:
+        if given[column.name] not in (data_type(column.type), T.NullType()) and not is_text:
             unreadable[column.name] = value.isNotNull() & typed.isNull()
-        type_ = T.DataType.fromDDL(column.type)
+        type_ = data_type(column.type)
         source = part.columns.get(column.name)
         is_raw_text = source is None or "string" in part.raw.get(source, "").lower()
         if _has_text(type_) and (overrides or not is_raw_text):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 
 from pyspark.sql import types as T
 
@@ -20,6 +21,12 @@ class Kind(StrEnum):
     """Written under a `release_id` of its own, visible once a release row names it."""
     LEDGER = "ledger"
     """Rows are only ever appended."""
+
+
+@cache
+def data_type(ddl: str) -> T.DataType:
+    """Return the Spark type of a SQL type; Spark parses each once."""
+    return T.DataType.fromDDL(ddl)
 
 
 @dataclass(frozen=True)
@@ -81,8 +88,5 @@ class Table:
     def schema(self) -> T.StructType:
         """The Spark schema, with each column's comment in its metadata."""
         return T.StructType(
-            [
-                T.StructField(c.name, T.DataType.fromDDL(c.type), c.nullable, {"comment": c.comment})
-                for c in self.columns
-            ]
+            [T.StructField(c.name, data_type(c.type), c.nullable, {"comment": c.comment}) for c in self.columns]
         )

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from salience.errors import ConflictError
 from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
-from salience.tables.storage import CONVERTERS, as_java, delta_log, java_class, open_folder
+from salience.tables.storage import CONVERTERS, as_java, as_list, delta_log, java_class, open_folder
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class StagedFiles:
         self._log = delta_log(spark, path)
         transaction = self._log.startTransaction()
         self._metadata = transaction.metadata()
-        self._files = tuple(as_java(spark, transaction.writeFiles(frame._jdf)))
+        self._files = tuple(as_list(as_java(spark, transaction.writeFiles(frame._jdf))))
         self._left = list(self._files)
 
     @property
@@ -67,7 +67,7 @@ class StagedFiles:
             raise ConflictError(f"{self.table}: {what}; run it again (setting `erasure.vacuum_retention_hours`)")
         parsed = self._spark._jsparkSession.sessionState().sqlParser().parseExpression(condition)
         replaced = transaction.filterFiles(self._as_scala([parsed]), False)
-        removed = [file.remove() for file in as_java(self._spark, replaced)]
+        removed = [file.remove() for file in as_list(as_java(self._spark, replaced))]
         option = java_class(self._spark, "scala.Option")
         operation = java_class(self._spark, "org.apache.spark.sql.delta.DeltaOperations$Write")(
             java_class(self._spark, "org.apache.spark.sql.SaveMode").Overwrite,

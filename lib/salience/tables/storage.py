@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
@@ -15,12 +16,25 @@ CONVERTERS = "scala.jdk.javaapi.CollectionConverters"
 
 def java_class(spark: SparkSession, name: str) -> Any:
     """Return a class by its whole name: where its packages are named one by one, Java looks in every jar for each."""
-    return getattr(spark.sparkContext._jvm, name)
+    return _looked_up(spark.sparkContext._jvm, name)
+
+
+@cache
+def _looked_up(jvm: Any, name: str) -> Any:
+    return getattr(jvm, name)
 
 
 def as_java(spark: SparkSession, items: Any) -> Any:
-    """Return a collection of Scala's as one of Java's, which Python can walk through."""
+    """Return a collection of Scala's as one of Java's."""
     return java_class(spark, CONVERTERS).asJava(items)
+
+
+def as_list(items: Any) -> list[Any]:
+    """Return what a list of Java's holds.
+
+    By its places: at its end a Java iterator throws, and to name the error PySpark looks in every jar for its kind.
+    """
+    return [items.get(place) for place in range(items.size())]
 
 
 def delta_log(spark: SparkSession, path: str) -> Any:

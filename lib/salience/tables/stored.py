@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pyspark.sql import types as T
 
-from salience.tables.contract import Column, Kind, Table
+from salience.tables.contract import Column, Kind, Table, data_type
 
 PROPERTIES = {
     # Reader version 1 is what delta-rs, DuckDB, Trino and Polars all read.
@@ -78,7 +78,7 @@ def _of_column(column: Column, field: T.StructField | None) -> Iterator[Differen
         yield Difference(f"{column.name} is missing and may not be null")
     else:
         # Without the nullability inside a type, which a contract does not tell.
-        kept, wanted = field.dataType.simpleString(), T.DataType.fromDDL(column.type).simpleString()
+        kept, wanted = field.dataType.simpleString(), data_type(column.type).simpleString()
         if kept != wanted:
             yield Difference(f"{column.name} is {kept} instead of {wanted}")
         if column.nullable and not field.nullable:

@@ -21,7 +21,7 @@ from salience.tables.conform import conform
 from salience.tables.contract import Kind, Table
 from salience.tables.notes import Notes, newest_snapshot
 from salience.tables.staged import Commit, StagedFiles
-from salience.tables.storage import as_java, open_folder, opening
+from salience.tables.storage import as_java, as_list, open_folder, opening
 from salience.tables.stored import Stored, differences, properties, quoted
 
 _HALF_CREATED = ("DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION", "DELTA_TABLE_NOT_FOUND")
@@ -80,9 +80,11 @@ class Warehouse:
         # Not SHOW TBLPROPERTIES, which hides the text of checks that speak of a token or a password.
         snapshot = newest_snapshot(self.spark, self.path(table))
         metadata, readers = snapshot.metadata(), snapshot.protocol().minReaderVersion()
-        in_force = {**as_java(self.spark, metadata.configuration()), "delta.minReaderVersion": str(readers)}
+        configuration = as_java(self.spark, metadata.configuration())
+        in_force = {str(key): str(configuration.get(key)) for key in configuration.keySet().toArray()}
+        in_force["delta.minReaderVersion"] = str(readers)
         schema = T.StructType.fromJson(json.loads(metadata.schemaString()))
-        partitions = tuple(as_java(self.spark, metadata.partitionColumns()))
+        partitions = tuple(as_list(as_java(self.spark, metadata.partitionColumns())))
         return Stored(schema, metadata.description() or "", partitions, in_force)
 
     def version(self, table: Table) -> int:
