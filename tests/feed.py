@@ -94,7 +94,7 @@ class Platform:
         deliver(self.logs, day, rows, dataset=dataset, platform=self.mapping.platform)
 
     def clean(self, *days: str, into: Warehouse | None = None, logs="logs", datasets=None, say=None, **settings):
-        """Clean the datasets in their order, as the job does; return what became of the last one."""
+        """Clean one dataset after another; return what became of the last one."""
         source = Source(str(self.folder / logs), self.mapping, self.key)
         changed = self.settings.model_copy(update=settings)
         into = into or self.warehouse

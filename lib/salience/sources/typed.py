@@ -1,8 +1,6 @@
 """Raw rows to typed rows, by the mapping."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from functools import reduce
 from operator import and_, or_
 
@@ -19,8 +17,8 @@ from salience.sources.mapping import (
     DatasetMapping,
     InteractionsMapping,
     SourceMapping,
-    TimeMapping,
 )
+from salience.sources.times import bytes_of, event_time, utc_offset_min, with_date
 from salience.tables.contract import data_type
 
 RAW = "__raw"
@@ -45,10 +43,6 @@ _IDENTIFYING = (
     *("request_id", "mechanism_id", "reward_id"),
 )
 _JUDGED = ("violations", "payload")
-_MICROS = 1_000_000
-_PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
-_MAX_S = 253_402_300_799
-"""Seconds from 1970 to the end of the year 9999, beyond which no timestamp is believed."""
 
 
 def typed_rows(
@@ -86,11 +80,11 @@ def _typed(raw: DataFrame, mapping: SourceMapping, dataset: Dataset, schema: T.S
     if isinstance(part, InteractionsMapping):
         columns["action"] = _action(part)
         source = raw.select(guarded(part.event_time.source)).schema[0].dataType
-        time = _event_time(part.event_time, source)
+        time = event_time(part.event_time, source)
         columns["event_time"] = time
         has_time = guarded(part.event_time.source).isNotNull()
         if "utc_offset_min" not in part.columns:
-            columns["utc_offset_min"] = _utc_offset_min(part.event_time, time)
+            columns["utc_offset_min"] = utc_offset_min(part.event_time, time)
         if part.emit and "event_id" in part.columns:
             source_id = columns["event_id"]
             named = F.concat(source_id, F.lit("#"), F.col(_EMIT))
@@ -99,7 +93,7 @@ def _typed(raw: DataFrame, mapping: SourceMapping, dataset: Dataset, schema: T.S
     above = f"{mapping.platform}/{dataset}/"
     file = F.concat(F.lit(above), F.substring_index(_FILE, f"/{above}", -1))
     # All parts of a day's folder have a fixed width; a regular expression for each would cost more than all rules.
-    day = (_bytes_of(file, len(above) + start + 1, length) for start, length in mapping.partition.day_places())
+    day = (bytes_of(file, len(above) + start + 1, length) for start, length in mapping.partition.day_places())
     columns |= {
         "delivery_date": F.concat_ws("-", *day).cast("date"),
         "platform": F.lit(mapping.platform),
@@ -141,7 +135,7 @@ def _mapped_columns(
     for column in wanted:
         value, is_text = values[column.name], column.type == "string"
         if column.type in ("timestamp", "date") and isinstance(given[column.name], T.StringType):
-            typed = _with_date(value).try_cast(column.type)
+            typed = with_date(value).try_cast(column.type)
         else:
             typed = value.try_cast(column.type)
         if given[column.name] not in (data_type(column.type), T.NullType()) and not is_text:
@@ -173,108 +167,6 @@ def _action(part: InteractionsMapping) -> Column:
     else:
         source, values = guarded(part.action.source).cast("string"), part.action.values
     return F.element_at(F.create_map(*(F.lit(item) for pair in values.items() for item in pair)), source)
-
-
-def _event_time(part: TimeMapping, source: T.DataType) -> Column:
-    """Return the time in UTC.
-
-    Args:
-        part: the mapping.
-        source: the type of what the log gives: a timestamp that is adjusted to UTC may be shifted by no zone.
-    """
-    is_text, is_instant = isinstance(source, T.StringType), isinstance(source, T.TimestampType)
-    raw = guarded(part.source)
-    if part.unit in _PER_SECOND:
-        per_second = _PER_SECOND[part.unit]
-        if isinstance(source, T.IntegralType):
-            return _time_of_integer(raw.cast("bigint"), per_second)
-        number = raw.try_cast("decimal(38,9)")
-        # As a decimal, since nanoseconds of such years are beyond a bigint.
-        limit = Decimal(_MAX_S * per_second)
-        micros = number * (_MICROS // per_second) if per_second <= _MICROS else number / (per_second // _MICROS)
-        return F.when(number.between(-limit, limit), F.timestamp_micros(F.floor(micros).cast("bigint")))
-    if part.unit == "text":
-        time = F.try_to_timestamp(raw.cast("string"), F.lit(part.format))
-    elif is_text:
-        time = _with_date(raw).try_cast("timestamp")
-    else:
-        time = raw.try_cast("timestamp")
-    if part.zone is None or is_instant or _format_has_offset(part):
-        return time
-    local = F.to_utc_timestamp(time, part.zone)
-    if part.unit == "iso8601" and is_text:
-        return F.when(_has_offset(raw), time).otherwise(local)
-    return local
-
-
-def _time_of_integer(number: Column, per_second: int) -> Column:
-    """Return the time of a whole number since 1970, rounded down to microseconds."""
-    if per_second <= _MICROS:
-        is_believed = number.between(-_MAX_S * per_second, _MAX_S * per_second)
-        return F.when(is_believed, F.timestamp_micros(number * (_MICROS // per_second)))
-    # Of nanoseconds a bigint holds no year that is not believed; `div` rounds up below zero.
-    per_micro = F.lit(per_second // _MICROS)
-    below = F.when((number < 0) & (number % per_micro != 0), 1).otherwise(0)
-    return F.timestamp_micros(F.call_function("div", number, per_micro) - below)
-
-
-def _utc_offset_min(part: TimeMapping, time: Column) -> Column:
-    """Return the offset that the text itself gives, else the zone's offset at that time, else null."""
-    text = guarded(part.source).cast("string")
-    pattern = _OFFSET_AT_END if _format_has_offset(part) else _OFFSET
-    sign = F.when(F.regexp_extract(text, pattern, 1) == "-", -1).otherwise(1)
-    given = sign * (
-        F.regexp_extract(text, pattern, 2).try_cast("int") * 60
-        + F.coalesce(F.regexp_extract(text, pattern, 3).try_cast("int"), F.lit(0))
-    )
-    given = F.coalesce(given, F.when(text.endswith("Z"), F.lit(0)))
-    may_give = part.unit == "iso8601" or _format_has_offset(part)
-    offset = F.when(F.lit(may_give) & text.rlike(rf"(Z$)|({pattern})"), given)
-    if part.unit == "iso8601":
-        # As nearly all logs write it, +08:00 behind a time; the expressions above read whatever else there is.
-        hours, minutes = (_bytes_of(text, start, 2).try_cast("int") for start in (-5, -2))
-        signed = F.when(_bytes_of(text, -6, 1) == "-", -1).otherwise(1)
-        is_usual = _is_iso(text) & _bytes_of(text, -6, 1).isin("+", "-") & (_bytes_of(text, -3, 1) == ":")
-        usual = F.when(is_usual & (_bytes_of(text, 14, 1) == ":"), signed * (hours * 60 + minutes))
-        offset = F.coalesce(usual, offset)
-    if part.zone is not None:
-        shifted = F.unix_timestamp(F.from_utc_timestamp(time, part.zone)) - F.unix_timestamp(time)
-        offset = F.coalesce(offset, (shifted / 60))
-    return offset.cast("int")
-
-
-_OFFSET = r"[T ]\d{2}:.*([+-])(\d{2})(?::?(\d{2}))?$"
-_OFFSET_AT_END = r"([+-])(\d{2})(?::?(\d{2}))?$"
-
-
-def _format_has_offset(part: TimeMapping) -> bool:
-    """Return whether the text's format names an offset or a zone: letters outside of quotes, or the Z of UTC."""
-    if part.format is None:
-        return False
-    return part.format.endswith("'Z'") or re.search("[OVXZxz]", re.sub("'[^']*'", "", part.format)) is not None
-
-
-def _with_date(text: Column) -> Column:
-    """Return the text where it begins with a year: Spark takes a bare time of day for one of the day of the run."""
-    return F.when(_is_iso(text) | text.rlike(r"^\s*\d{4}"), text)
-
-
-def _is_iso(text: Column) -> Column:
-    """Return whether a text that can be read as a time at all begins with its day, like 2026-11-02.
-
-    Much cheaper than a regular expression.
-    """
-    return (_bytes_of(text, 5, 1) == "-") & (_bytes_of(text, 8, 1) == "-")
-
-
-def _bytes_of(text: Column, start: int, length: int) -> Column:
-    """Return a part of a text by bytes, from 1, or from the end below 0: looking for characters walks over all."""
-    return F.substring(text.cast("string").cast("binary"), start, length).cast("string")
-
-
-def _has_offset(text: Column) -> Column:
-    """Return whether anything stands behind an ISO time of day that says where it is meant: Z, an offset, a zone."""
-    return text.cast("string").rlike(r"\d{1,2}:\d{1,2}[\d:.]*\s*[A-Za-z+-]")
 
 
 def _row_hash(schema: T.StructType, is_emitted: bool) -> Column:
