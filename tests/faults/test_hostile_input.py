@@ -4,66 +4,18 @@ One run cleans a day for each case: a good file, the hostile one beside it, and 
 """
 
 import io
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
-from tests.conftest import CONF
-
-import clean_interactions
-from salience.job import run_job
-from salience.tables import bronze, ops, silver
-from salience.tables.warehouse import Warehouse
+from tests.hostile import TYPES, Lab, deliver, event, table
 
 pytestmark = pytest.mark.integration
 
-MAPPING = {
-    "platform": "hostile",
-    "interactions": {
-        "raw": {
-            **dict.fromkeys(("id", "who", "body", "act", "at", "gadget"), "string"),
-            **dict.fromkeys(("money", "score", "watched", "chance"), "double"),
-            "ctx": "struct<page: string, slot: int>",
-        },
-        "columns": {
-            "event_id": "id",
-            "raw_user_id": "who",
-            "content_id": "get_json_object(body, '$.item')",
-            "value": "money",
-            "rating": "score",
-            "dwell_s": "watched",
-            "propensity": "chance",
-            "device": "gadget",
-            "request_id": "ctx.page",
-            "position": "ctx.slot",
-        },
-        "action": {"from": "act", "values": {"like": "like", "share": "share"}},
-        "event_time": {"from": "at", "unit": "iso8601"},
-    },
-}
-TYPES = {
-    **dict.fromkeys(("id", "who", "body", "act", "at", "gadget"), pa.string()),
-    **dict.fromkeys(("money", "score", "watched", "chance"), pa.float64()),
-    "ctx": pa.struct({"page": pa.string(), "slot": pa.int32()}),
-}
 MEGABYTE = "x" * 1_000_000
-
-
-def event(name, day, **changes):
-    """Return a raw event of ten o'clock; its id begins with its delivery's day."""
-    usual = {"id": f"{day} {name}", "who": f"who-{name}", "body": '{"item": "p1"}', "act": "like"}
-    usual |= {"at": f"{day}T10:00:00Z", "ctx": {"page": "r1", "slot": 1}}
-    return dict.fromkeys(TYPES) | usual | changes
-
-
-def table(rows):
-    return pa.Table.from_pylist(rows, schema=pa.schema(list(TYPES.items())))
 
 
 def parquet(day, **options):
@@ -286,78 +238,6 @@ def good_rows(day):
     return [event("good", day), event("late", day, at=f"{day - timedelta(days=1)}T12:00:00Z")]
 
 
-def deliver(logs, day, *contents):
-    folder = logs / "hostile" / "interactions" / f"dt={day}"
-    folder.mkdir(parents=True)
-    for n, content in enumerate(contents):
-        file = folder / f"part-{n}.parquet"
-        if isinstance(content, bytes):
-            file.write_bytes(content)
-        else:
-            pq.write_table(content if isinstance(content, pa.Table) else table(content), file)
-    (folder / "_SUCCESS").touch()
-    return folder
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a run left of each delivery."""
-
-    code: int
-    logs: Path
-    ledger: dict
-    audits: list
-    bronze_rows: dict
-    rejected: dict
-    excluded: dict
-    accepted: dict
-
-
-@dataclass(frozen=True)
-class Lab:
-    """A folder with settings, logs and tables of its own."""
-
-    root: Path
-    spark: object
-
-    @property
-    def logs(self):
-        return self.root / "logs"
-
-    def clean(self, first, last, *more):
-        """Clean these days and return what every table says of each."""
-        conf = self.root / "conf"
-        if not conf.exists():
-            shutil.copytree(CONF, conf)
-            (conf / "sources" / "hostile.yaml").write_text(yaml.safe_dump(MAPPING))
-        argv = ["--env", "local", "--from", str(first), "--to", str(last), "--set", "platforms=[hostile]"]
-        argv += ["--set", f"logs={self.logs}", "--set", f"warehouse={self.root / 'warehouse'}", *more]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("SALIENCE_CONF_DIR", str(conf))
-            code = run_job(clean_interactions.main, argv)
-        tables = Warehouse(self.spark, str(self.root / "warehouse"), run_id="test")
-
-        def by_day(wanted, *columns):
-            found = {}
-            for day, *values in tables.read(wanted).select("delivery_date", *columns).collect():
-                found.setdefault(day, []).append(values[0] if len(values) == 1 else tuple(values))
-            return found
-
-        ledger = {row["delivery_date"]: row for row in tables.read(ops.DELIVERIES).collect()}
-        audits = [(row["rule"], row["place"]) for row in tables.read(ops.AUDITS).collect()]
-        counted = tables.read(bronze.EVENTS).groupBy("delivery_date").count().collect()
-        return Found(
-            code,
-            self.logs,
-            ledger,
-            audits,
-            dict(map(tuple, counted)),
-            by_day(silver.REJECTED_EVENTS, "event_id", "reasons"),
-            by_day(silver.EXCLUDED_EVENTS, "event_id"),
-            by_day(silver.INTERACTIONS, "event_id"),
-        )
-
-
 @pytest.fixture(scope="module")
 def run(spark, tmp_path_factory):
     """The run over all cases."""
@@ -367,17 +247,6 @@ def run(spark, tmp_path_factory):
     for case in CASES:
         deliver(lab.logs, DAYS[case.name], good_rows(DAYS[case.name]), case.content(str(DAYS[case.name])))
     return lab.clean(BEFORE, AFTER)
-
-
-def rows_in_files(found, day):
-    folder = found.logs / "hostile" / "interactions" / f"dt={day}"
-    return sum(pq.read_metadata(file).num_rows for file in folder.glob("*.parquet"))
-
-
-def lost(found, day):
-    """Return the rows of a taken delivery that no table of silver accounts for."""
-    tables = (found.rejected, found.excluded, found.accepted)
-    return rows_in_files(found, day) - sum(len(table.get(day, [])) for table in tables)
 
 
 @pytest.mark.slow
@@ -402,19 +271,19 @@ def test_a_row_that_cannot_be_believed_is_rejected_with_its_reason(run, case):
     assert sorted(run.accepted[day]) == sorted(f"{day} {name}" for name in ("good", "late", *case.accepted))
     counts = {name: run.ledger[day][name] for name in ("emitted", "rejected", "excluded", "accepted")}
     assert counts == {
-        "emitted": rows_in_files(run, day),
+        "emitted": run.rows_in_files(day),
         "rejected": len(case.rejected),
         "excluded": len(case.excluded),
         "accepted": 2 + len(case.accepted),
     }
-    assert (run.bronze_rows[day], lost(run, day)) == (rows_in_files(run, day), 0)
+    assert (run.bronze_rows[day], run.lost(day)) == (run.rows_in_files(day), 0)
 
 
 @pytest.mark.slow
 def test_good_days_beside_refused_ones_are_whole_and_the_exit_code_tells(run):
     assert run.code == 2
     for day in (BEFORE, AFTER):
-        assert sorted(run.accepted[day]) == [f"{day} good", f"{day} late"] and lost(run, day) == 0
+        assert sorted(run.accepted[day]) == [f"{day} good", f"{day} late"] and run.lost(day) == 0
     assert set(run.ledger) == {BEFORE, AFTER, *DAYS.values()}
 
 
@@ -440,7 +309,7 @@ def test_one_bad_row_of_a_million_is_the_only_one_rejected(spark, tmp_path):
     deliver(lab.logs, day, pa.table(columns, schema=pa.schema(list(TYPES.items()))))
     found = lab.clean(day, day, "--set", "clean.double_tap.seconds=0")
     assert (found.code, found.rejected) == (0, {day: [("e654321", ["missing_user_id"])]})
-    assert (len(set(found.accepted[day])), found.excluded, lost(found, day)) == (999_999, {}, 0)
+    assert (len(set(found.accepted[day])), found.excluded, found.lost(day)) == (999_999, {}, 0)
 
 
 @pytest.mark.slow
@@ -450,4 +319,4 @@ def test_two_thousand_tiny_files_lose_no_row(spark, tmp_path):
     found = lab.clean(day, day)
     assert (found.code, found.ledger[day]["files"]) == (0, 2000)
     assert sorted(found.accepted[day]) == sorted(f"{day} x{n}" for n in range(2000))
-    assert lost(found, day) == 0
+    assert found.lost(day) == 0
