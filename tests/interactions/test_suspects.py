@@ -1,11 +1,14 @@
 """Which events are looked at beside others: everything that bears on a verdict, and little else."""
 
 from datetime import date, datetime, timedelta
+from itertools import accumulate
+from math import sqrt
 
 import pytest
 from tests.conftest import CONF
 
 from salience.interactions import suspects as module
+from salience.interactions.day_rules import judge_days
 from salience.interactions.suspects import suspects
 from salience.settings import load_settings
 
@@ -13,6 +16,7 @@ COLUMNS = "event_id string, raw_user_id string, user_id string, content_id strin
 COLUMNS += ", event_time timestamp, event_date date"
 LIMITS = ["max_events_per_day=9", "max_events_per_minute=5", "regular_events=4"]
 CLEAN = load_settings(CONF, "local", {}, [f"clean.bot.{limit}" for limit in LIMITS]).clean
+DAY = date(2026, 11, 2)
 NOON = datetime(2026, 11, 2, 12)
 
 
@@ -49,10 +53,35 @@ def test_all_events_of_a_day_are_suspect_from_as_many_on_as_could_be_a_machines(
     assert split([*four, *three, *next_day]) == (["a0", "a1", "a2", "a3"], ["a9", "b0", "b1", "b2"])
 
 
+def test_a_day_with_a_pause_is_a_persons_unless_it_holds_more_events_than_a_person_makes(split):
+    morning = [-11.0, -10.9, -10.8, -10.7]
+    ann = [event(f"a{n}", hours) for n, hours in enumerate([*morning, 8])]
+    bob = [event(f"b{n}", hours, "bob") for n, hours in enumerate([*morning, 8, 8.1])]
+    assert split([*ann, *bob]) == (["b0", "b1", "b2", "b3", "b4", "b5"], ["a0", "a1", "a2", "a3", "a4"])
+
+
+def test_a_day_as_little_regular_as_a_machines_may_be_is_suspect_wherever_its_longest_gap_lies(spark):
+    """Of all days that just pass for regular, those with one long gap among equal ones have the longest."""
+    settings = load_settings(CONF, "local", {}, []).clean
+    gaps, hours = settings.bot.regular_events - 1, 23.9
+    longer = 0.99 * settings.bot.regular_variation * sqrt(gaps - 1)
+    days = []
+    for place in range(gaps):
+        lengths = [hours / gaps * (1 + (longer if n == place else -longer / (gaps - 1))) for n in range(gaps)]
+        times = accumulate(lengths, initial=-11.95)
+        days += [(*event(f"{place} {n}", at, f"who-{place}"), DAY, n, "") for n, at in enumerate(times)]
+    frame = spark.createDataFrame(days, f"{COLUMNS}, delivery_date date, row_hash long, source_file string")
+    with suspects(frame, settings) as found:
+        suspect, others = found.split(frame)
+        assert (suspect.count(), others.count()) == (len(days), 0)
+    judged = judge_days(frame, None, None, [DAY], settings)
+    assert {row["reason"] for row in judged.select("reason").distinct().collect()} == {"bot"}
+
+
 def test_the_same_done_twice_is_suspect_also_over_midnight_but_only_what_may_be_a_double_tap(split):
     liked = [event("e1", 11.9, content_id="p", action="like"), event("e2", 12.1, content_id="p", action="like")]
     seen = [event("e3", 1, "bob", "p"), event("e4", 2, "bob", "p")]
-    follows = [(f"e{n}", "eve", "eve", None, "follow", NOON, date(2026, 11, 2)) for n in (5, 6)]
+    follows = [(f"e{n}", "eve", "eve", None, "follow", NOON, DAY) for n in (5, 6)]
     assert split([*liked, *seen, *follows]) == (["e1", "e2"], ["e3", "e4", "e5", "e6"])
 
 

@@ -7,16 +7,19 @@ who did little on that day, and far from another of the same kind: counting hash
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil, sqrt
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from salience.settings import CleanSettings
+from salience.settings import BotSettings, CleanSettings
 
 MOST_KEYS = 1_000_000
 """So many keys every task can be given, 8 bytes each; where there are more, all events are looked at."""
-_KEY = "__key"
+_KEY, _SLOTS = "__key", "__slots"
 _USER = "raw_user_id"
+_SLOTS_A_DAY = 64
+_SLOT_S = 24 * 60 * 60 // _SLOTS_A_DAY
 
 
 @dataclass(frozen=True)
@@ -51,25 +54,46 @@ class Suspects:
 def suspects(events: DataFrame, settings: CleanSettings) -> Iterator[Suspects]:
     """Count what events share.
 
-    An event is suspect if its id stands in other rows, if its person has as many events on the day as a machine's need
-    to be, or if the person did the same to the same content before or after. So whatever bears on the verdict of a
-    suspect event is suspect itself, and an event that is not is accepted; a hash that two things share by chance only
-    makes more of them suspect.
+    An event is suspect if its id stands in other rows, if its person's day may be a machine's, or if the person did the
+    same to the same content before or after. So whatever bears on the verdict of a suspect event is suspect itself, and
+    an event that is not is accepted; a hash that two things share by chance only makes more of them suspect.
 
     Args:
         events: those that the day rules look at, with bronze's columns.
         settings: the rules' thresholds.
     """
-    busy = min(settings.bot.max_events_per_day, settings.bot.max_events_per_minute, settings.bot.regular_events - 1)
-    most = F.when(F.pmod(_KEY, F.lit(2)) == 0, busy).otherwise(1)
-    keys = events.select(F.explode(F.array(*_keys(settings))).alias(_KEY))
-    counted = keys.where(F.col(_KEY).isNotNull()).groupBy(_KEY).count()
-    hot = counted.where(F.col("count") > most).select(_KEY).persist()
+    keys = events.select(_slot().alias(_SLOTS), F.explode(F.array(*_keys(settings))).alias(_KEY))
+    is_day = F.col(_KEY) % 2 == 0
+    shared = keys.where(F.col(_KEY).isNotNull()).groupBy(_KEY)
+    counted = shared.agg(F.count("*").alias("count"), F.bit_or(F.when(is_day, F.col(_SLOTS))).alias(_SLOTS))
+    is_hot = F.when(is_day, _may_be_a_machines(settings.bot)).otherwise(F.col("count") > 1)
+    hot = counted.where(is_hot).select(_KEY).persist()
     try:
         is_few = hot.limit(MOST_KEYS + 1).count() <= MOST_KEYS
         yield Suspects(hot if is_few else None, settings)
     finally:
         hot.unpersist()
+
+
+def _slot() -> Column:
+    """Return a number with one bit set: which part of its day an event lies in. They are 64, of 22.5 minutes each."""
+    part = (F.pmod(F.unix_seconds("event_time"), F.lit(24 * 60 * 60)) / _SLOT_S).cast("int")
+    return F.call_function("shiftleft", F.lit(1).cast("bigint"), part)
+
+
+def _may_be_a_machines(bot: BotSettings) -> Column:
+    """Return whether a person's day may be a machine's, by its number of events and the parts of the day they lie in.
+
+    Few days of many events are, and putting the events of all in order takes long. If n gaps that sum up to t vary by
+    less than v (their coefficient of variation), none is longer than t (1/n + v/sqrt(n)): the squares of the others'
+    deviations from the mean are at least what offsets that of the longest. Whoever paused for longer is not regular,
+    copies of events or not.
+    """
+    gaps = bot.regular_events - 1
+    pause = "0" * ceil(_SLOTS_A_DAY * (1 / gaps + bot.regular_variation / sqrt(gaps)))
+    paused = F.rtrim(F.bin(_SLOTS), F.lit("0")).contains(pause)
+    many = F.col("count") > min(bot.max_events_per_day, bot.max_events_per_minute)
+    return many | ((F.col("count") >= bot.regular_events) & ~paused)
 
 
 def _keys(settings: CleanSettings) -> list[Column]:
