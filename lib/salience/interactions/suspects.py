@@ -90,8 +90,8 @@ def _may_be_a_machines(bot: BotSettings) -> Column:
     copies of events or not.
     """
     gaps = bot.regular_events - 1
-    pause = "0" * ceil(_SLOTS_A_DAY * (1 / gaps + bot.regular_variation / sqrt(gaps)))
-    paused = F.rtrim(F.bin(_SLOTS), F.lit("0")).contains(pause)
+    longest = min(1 / gaps + bot.regular_variation / sqrt(gaps), 1)
+    paused = F.bin(_SLOTS).rlike(f"10{{{ceil(_SLOTS_A_DAY * longest)},}}1")
     many = F.col("count") > min(bot.max_events_per_day, bot.max_events_per_minute)
     return many | ((F.col("count") >= bot.regular_events) & ~paused)
 
