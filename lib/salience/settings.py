@@ -63,7 +63,7 @@ class BotSettings(_Group):
     """In the busiest 60 seconds of the day."""
     regular_events: int = Field(ge=3)
     """From so many events on, the gaps between them are looked at."""
-    regular_variation: float = Field(ge=0)
+    regular_variation: float = Field(ge=0, le=100)
     """Gaps whose coefficient of variation is smaller are too regular for a person's."""
 
 

@@ -49,7 +49,7 @@ MAPPING = SourceMapping.model_validate(
         },
     }
 )
-PER_DAY, PER_MINUTE, REGULAR, VARIATION = 8, 5, 4, "0.05"
+PER_DAY, PER_MINUTE, REGULAR, VARIATION = 24, 12, 4, "0.05"
 CLEAN = load_settings(
     CONF,
     "local",
@@ -109,7 +109,10 @@ def series(size, step_ms, item):
 
 
 SERIES = st.builds(
-    series, st.sampled_from([0, 2, 3, 4, 9]), st.sampled_from([400, 998, 1000, 20_000, 900_000]), st.sampled_from("pq")
+    series,
+    st.sampled_from([0, 3, 4, 9, 13, 25]),
+    st.sampled_from([400, 998, 1000, 20_000, 900_000]),
+    st.sampled_from("pq"),
 )
 
 
@@ -117,8 +120,10 @@ SERIES = st.builds(
 def deliveries(draw):
     """Return the rows of two days' deliveries, in two files each, with copies within and across them."""
     rows = draw(st.lists(st.one_of(ROWS, CLEAN_ROWS, CLEAN_ROWS), min_size=4, max_size=40))
-    rows += draw(SERIES)
+    of_series = draw(SERIES)
+    rows += of_series * draw(st.integers(1, 2))
     rows += draw(st.lists(st.sampled_from(rows), max_size=12))
+    rows += [row | {"who": "bob"} for row in draw(st.lists(st.sampled_from(rows), max_size=2))]
     places = draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows)))
     return [[row for row, place in zip(rows, places, strict=True) if place == n] for n in range(4)]
 

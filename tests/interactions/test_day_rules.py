@@ -3,10 +3,11 @@
 from datetime import date, datetime, timedelta
 
 import pytest
+from pyspark.sql import functions as F
 from tests.conftest import CONF
 
 from salience.interactions.day_rules import judge_days
-from salience.interactions.rules import DAY_RULES
+from salience.interactions.rules import DAY_RULES, MAY_BE_BOT
 from salience.settings import load_settings
 from salience.tables import silver
 
@@ -50,7 +51,7 @@ def judge(spark):
     def verdicts(events, withdrawn=None, erased=None, days=(DAY,)):
         spans = "user_id string, valid_from timestamp, valid_to timestamp"
         judged = judge_days(
-            spark.createDataFrame(events, COLUMNS),
+            spark.createDataFrame(events, COLUMNS).withColumn(MAY_BE_BOT, F.lit(True)),
             spark.createDataFrame(withdrawn, spans) if withdrawn else None,
             spark.createDataFrame(erased, "user_id string") if erased else None,
             list(days),
@@ -81,6 +82,7 @@ def test_of_copies_the_smallest_delivery_and_hash_stays(judge):
 
 def test_the_same_id_at_another_time_is_another_event(spark):
     events = spark.createDataFrame([event("e1"), event("e1", 600), event("e2", 900)], COLUMNS)
+    events = events.withColumn(MAY_BE_BOT, F.lit(True))
     rows = judge_days(events, None, None, [DAY], SETTINGS).orderBy("event_time").collect()
     assert [(row["event_id"], row["is_reused"], row["reasons"]) for row in rows] == [
         ("e1", False, []),

@@ -5,10 +5,12 @@ from itertools import accumulate
 from math import sqrt
 
 import pytest
+from pyspark.sql import functions as F
 from tests.conftest import CONF
 
 from salience.interactions import suspects as module
 from salience.interactions.day_rules import judge_days
+from salience.interactions.rules import MAY_BE_BOT
 from salience.interactions.suspects import suspects
 from salience.settings import load_settings
 
@@ -42,7 +44,7 @@ def test_an_event_that_shares_nothing_is_not_suspect(split):
 
 
 def test_all_copies_of_an_id_are_suspect_whoever_they_are_of_and_whenever(split):
-    copies = [event("e1"), event("e1", 30, "bob"), event("e2", 1)]
+    copies = [event("e1"), event("e1", 30, "bob"), event("e2", 1, "eve")]
     assert split(copies) == (["e1", "e1"], ["e2"])
 
 
@@ -60,22 +62,48 @@ def test_a_day_with_a_pause_is_a_persons_unless_it_holds_more_events_than_a_pers
     assert split([*ann, *bob]) == (["b0", "b1", "b2", "b3", "b4", "b5"], ["a0", "a1", "a2", "a3", "a4"])
 
 
-def test_a_day_as_little_regular_as_a_machines_may_be_is_suspect_wherever_its_longest_gap_lies(spark):
+@pytest.fixture
+def verdicts(spark):
+    """Return each excluded event with its reason, and the same where all events are looked at."""
+
+    def judged(events, variation=0.05):
+        settings = load_settings(CONF, "local", {}, [f"clean.bot.regular_variation={variation}"]).clean
+        rows = [(*one, DAY, n, "") for n, one in enumerate(events)]
+        frame = spark.createDataFrame(rows, f"{COLUMNS}, delivery_date date, row_hash long, source_file string")
+        with suspects(frame, settings) as found:
+            looked_at = found.split(frame)[0], frame.withColumn(MAY_BE_BOT, F.lit(True))
+            excluded = [judge_days(part, None, None, [DAY], settings).where("reason IS NOT NULL") for part in looked_at]
+            return [sorted((row["row_hash"], row["reason"]) for row in part.collect()) for part in excluded]
+
+    return judged
+
+
+@pytest.mark.parametrize("variation", [0.05, 0.5])
+def test_a_day_as_little_regular_as_a_machines_may_be_is_suspect_wherever_its_longest_gap_lies(verdicts, variation):
     """Of all days that just pass for regular, those with one long gap among equal ones have the longest."""
-    settings = load_settings(CONF, "local", {}, []).clean
-    gaps, hours = settings.bot.regular_events - 1, 23.9
-    longer = 0.99 * settings.bot.regular_variation * sqrt(gaps - 1)
+    gaps, hours = 59, 23.9
+    longer = 0.99 * variation * sqrt(gaps - 1)
     days = []
     for place in range(gaps):
         lengths = [hours / gaps * (1 + (longer if n == place else -longer / (gaps - 1))) for n in range(gaps)]
         times = accumulate(lengths, initial=-11.95)
-        days += [(*event(f"{place} {n}", at, f"who-{place}"), DAY, n, "") for n, at in enumerate(times)]
-    frame = spark.createDataFrame(days, f"{COLUMNS}, delivery_date date, row_hash long, source_file string")
-    with suspects(frame, settings) as found:
-        suspect, others = found.split(frame)
-        assert (suspect.count(), others.count()) == (len(days), 0)
-    judged = judge_days(frame, None, None, [DAY], settings)
-    assert {row["reason"] for row in judged.select("reason").distinct().collect()} == {"bot"}
+        days += [event(f"{place} {n}", at, f"who-{place}") for n, at in enumerate(times)]
+    assert verdicts(days, variation) == [[(n, "bot") for n in range(len(days))]] * 2
+
+
+def test_a_machines_day_is_not_hidden_behind_a_pause_up_to_a_copy_of_somebody_elses_event(verdicts):
+    midnight = -12
+    copied = [event("x", midnight, "bob"), event("x", midnight)]
+    machine = [event(f"e{n}", n / 12) for n in range(61)]
+    expected = [(1, "duplicate"), *((n, "bot") for n in range(2, 63))]
+    assert verdicts([*copied, *machine]) == [expected, expected]
+
+
+def test_a_day_is_not_a_machines_for_being_regular_in_the_part_that_is_looked_at(verdicts):
+    """Of the events after the pause each came twice, so that only they are looked at."""
+    regular = [event(f"e{n}", n / 12) for n in range(61)]
+    expected = [(n, "duplicate") for n in range(62, 123)]
+    assert verdicts([event("first", -12), *regular, *regular]) == [expected, expected]
 
 
 def test_the_same_done_twice_is_suspect_also_over_midnight_but_only_what_may_be_a_double_tap(split):

@@ -13,6 +13,7 @@ from salience.interactions.rules import (
     IS_ERASED,
     IS_TOO_FAST,
     IS_WITHDRAWN,
+    MAY_BE_BOT,
     PLACE,
     SINCE_SAME_S,
     SQUARED_GAPS_MS2,
@@ -50,7 +51,7 @@ def judge_days(
     An id that comes again at another time is another event; `is_reused` marks it.
 
     Args:
-        events: one platform's events that pass the row rules and are `looked_at`, under pseudonyms.
+        events: one platform's events that pass the row rules and are `looked_at`, under pseudonyms; and `MAY_BE_BOT`.
         withdrawn: user_id, valid_from, valid_to: when people refused analysis; a person's spans do not overlap.
         erased: user_id of erased people.
         days: the days to judge.
@@ -70,7 +71,8 @@ def judge_days(
     winner = F.when(F.col("reason") == "duplicate", F.col("event_id"))
     winner = winner.when(F.col("reason") == "double_tap", F.col("__same_before"))
     judged = judged.withColumn("winner_event_id", winner)
-    return judged.select(*events.columns, "reasons", "reason", "winner_event_id", "is_reused")
+    kept = (name for name in events.columns if name != MAY_BE_BOT)
+    return judged.select(*kept, "reasons", "reason", "winner_event_id", "is_reused")
 
 
 def is_accepted() -> Column:

@@ -24,6 +24,8 @@ EVENTS_OF_DAY, IS_TOO_FAST = "__events_of_day", "__is_too_fast"
 """Events of the person on the day; whether some 60 seconds of it hold more than clean.bot.max_events_per_minute."""
 GAPS_MS, SQUARED_GAPS_MS2 = "__gaps_ms", "__squared_gaps_ms2"
 """Sum of the gaps between the person's events of the day, in milliseconds, and the sum of their squares."""
+MAY_BE_BOT = "__may_be_bot"
+"""Whether the person's day may be a machine's; if so, all of its events are looked at beside one another."""
 IS_WITHDRAWN, IS_ERASED = "__is_withdrawn", "__is_erased"
 """Whether the person had withdrawn consent to analysis at that time; whether the person was erased."""
 
@@ -192,12 +194,15 @@ DAY_RULES: tuple[Rule, ...] = (
     Rule("duplicate", lambda _: F.col(PLACE) > 1, "a copy of it came with an earlier delivery, or beside it"),
     Rule(
         "bot",
-        lambda settings: _any(
-            [
-                F.col(EVENTS_OF_DAY) > settings.bot.max_events_per_day,
-                F.col(IS_TOO_FAST),
-                _is_regular(settings),
-            ]
+        lambda settings: (
+            F.col(MAY_BE_BOT)
+            & _any(
+                [
+                    F.col(EVENTS_OF_DAY) > settings.bot.max_events_per_day,
+                    F.col(IS_TOO_FAST),
+                    _is_regular(settings),
+                ]
+            )
         ),
         "nobody acts so much, so fast or so regularly in a day (clean.bot)",
     ),
