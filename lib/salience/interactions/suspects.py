@@ -20,7 +20,7 @@ from salience.settings import BotSettings, CleanSettings
 
 MOST_KEYS = 1_000_000
 """So many keys every task can be given, 8 bytes each; where there are more, all events are looked at."""
-_KEY, _SOME, _ALL, _OF_SEVERAL = "__key", "__some", "__all", "__of_several"
+_KEY, _TOLD, _OF_SEVERAL = "__key", "__told", "__of_several"
 _USER = "raw_user_id"
 _SLOTS_A_DAY = 64
 _SLOT_S = 24 * 60 * 60 // _SLOTS_A_DAY
@@ -70,14 +70,17 @@ def suspects(events: DataFrame, settings: CleanSettings) -> Iterator[Suspects]:
         events: those that the day rules look at, with bronze's columns.
         settings: the rules' thresholds.
     """
-    each = (_slot().alias("slot"), F.xxhash64(_USER).alias("who"))
-    keys = events.select(*each, F.explode(F.array(_of_id(), _of_tap(settings), _of_day())).alias(_KEY))
+    keys = events.select(
+        _slot().alias("slot"),
+        _who().alias("who"),
+        F.explode(F.array(_of_id(), _of_tap(settings), _of_day())).alias(_KEY),
+    )
     is_day = F.col(_KEY) % 2 == 0
     told = F.when(is_day, F.col("slot")).otherwise(F.col("who"))
     shared = keys.where(F.col(_KEY).isNotNull()).groupBy(_KEY)
-    counted = shared.agg(F.count("*").alias("count"), F.bit_or(told).alias(_SOME), F.bit_and(told).alias(_ALL))
+    counted = shared.agg(F.count("*").alias("count"), F.bit_or(told).alias(_TOLD))
     is_hot = F.when(is_day, _may_be_a_machines(settings.bot)).otherwise(F.col("count") > 1)
-    is_of_several = ~is_day & (F.col(_SOME) != F.col(_ALL))
+    is_of_several = ~is_day & (F.col(_TOLD).bitwiseAND(F.shiftrightunsigned(_TOLD, 32)) != 0)
     hot = [counted.where(is_hot).select(_KEY, is_of_several.alias(_OF_SEVERAL)).persist()]
     try:
         number, of_several = hot[0].agg(F.count("*"), F.count_if(_OF_SEVERAL)).collect()[0]
@@ -106,6 +109,12 @@ def _slot() -> Column:
     return F.call_function("shiftleft", F.lit(1).cast("bigint"), part)
 
 
+def _who() -> Column:
+    """Return 32 bits of a person's hash below their opposites: of two people, some bit is set in both halves."""
+    bits = F.xxhash64(_USER).bitwiseAND(F.lit(0xFFFFFFFF))
+    return bits.bitwiseOR(F.shiftleft(F.bitwise_not(bits), 32))
+
+
 def _may_be_a_machines(bot: BotSettings) -> Column:
     """Return whether a person's day may be a machine's, by its number of events and the parts of the day they lie in.
 
@@ -117,7 +126,7 @@ def _may_be_a_machines(bot: BotSettings) -> Column:
     """
     gaps = bot.regular_events - 1
     longest = min(1 / gaps + bot.regular_variation / sqrt(gaps), 1)
-    paused = F.bin(_SOME).rlike(f"10{{{ceil(_SLOTS_A_DAY * longest)},}}1")
+    paused = F.bin(_TOLD).rlike(f"10{{{ceil(_SLOTS_A_DAY * longest)},}}1")
     many = F.col("count") > min(bot.max_events_per_day, bot.max_events_per_minute)
     return many | ((F.col("count") >= bot.regular_events) & ~paused)
 
