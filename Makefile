@@ -50,8 +50,8 @@ test-all: setup setup-airflow lint ## everything in test, and the DAG run on a r
 
 bench: bench-clean ## everything that is measured against a floor or a peer
 
-bench-clean: setup ## time cleaning on 10 million events (EVENTS=50000000 for more) against the bare engine
-	PYTHONPATH=jobs:tests $(BIN)/python tests/benchmarks/bench_clean.py $(if $(EVENTS),--events $(EVENTS))
+bench-clean: setup ## time cleaning on 10 million events (EVENTS=50000000 PAIRS=1 for more, once) against the bare engine
+	PYTHONPATH=jobs:tests $(BIN)/python tests/benchmarks/bench_clean.py $(if $(EVENTS),--events $(EVENTS)) $(if $(PAIRS),--pairs $(PAIRS))
 
 lint: setup
 	$(BIN)/ruff check .
