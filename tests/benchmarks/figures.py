@@ -12,10 +12,10 @@ FOLDER = Path(__file__).parent.parent.parent / "build" / "bench"
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure; `goal` is None for one that is only reported."""
+    """One measured figure; `value` is None where none came out, `goal` for one that is only reported."""
 
     figure: str
-    value: float
+    value: float | None
     unit: str
     goal: str | None
     against: str
@@ -23,6 +23,8 @@ class Figure:
     @property
     def shown(self) -> str:
         """Return the value with three digits."""
+        if self.value is None:
+            return "none"
         return f"{self.value:,.3g}" if self.value < 1000 else f"{self.value:,.0f}"
 
 
@@ -33,7 +35,7 @@ class Figures:
     name: str
     found: list[Figure] = field(default_factory=list)
 
-    def add(self, figure: str, value: float, unit: str, against: str, goal: str | None = None) -> None:
+    def add(self, figure: str, value: float | None, unit: str, against: str, goal: str | None = None) -> None:
         """Take a figure in, tell it, and write all that there are to build/bench/<name>.json."""
         self.found.append(Figure(figure, value, unit, goal, against))
         print(f"{figure}: {self.found[-1].shown} {unit} ({against})", flush=True)
