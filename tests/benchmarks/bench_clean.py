@@ -197,6 +197,14 @@ def _spilled_bytes(stage: object) -> int:
     return int(stage.diskBytesSpilled())  # type: ignore[attr-defined]
 
 
+def end(spark: SparkSession) -> None:
+    """Stop Spark and its Java, whose memory the next processes need."""
+    java = spark.sparkContext._gateway.proc
+    spark.stop()
+    java.stdin.close()
+    java.wait()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=10_000_000)
@@ -239,7 +247,7 @@ def main() -> None:
     )
     share, incremental, touched = incremental_share(spark, asked.events, full)
     found.add("clean_incremental_share", share, "ratio", f"{touched} of {DAYS} days in {incremental:.1f} s")
-    spark.stop()
+    end(spark)
     peak, cold = peak_of_a_process(asked.events)
     found.add("clean_peak_driver_mb", peak, "MB", "resident, a process of its own with a heap of 4 GB")
     found.add("clean_cold_s", cold, "s", "the same in a process of its own, from its start")
