@@ -147,6 +147,41 @@ class AlsSettings(_Group):
     seed: int
 
 
+class SearchSettings(_Group):
+    """What jobs/evaluate_recommender.py tries for each model, the most promising value of each list first."""
+
+    share: float = Field(gt=0, lt=1)
+    """Share of train that an inner split hides. A small one leaves the density of the data as it is, on which the best
+    regularisation depends."""
+    folds: int = Field(ge=1, le=20)
+    """Inner splits that a choice is made on."""
+    half_lives_days: list[Weight | None] = Field(min_length=1)
+    """After so many days a pair weighs half (null: never); tried only on splits by time."""
+    popularity_half_lives_days: list[Weight | None] = Field(min_length=1)
+    """The same for popularity."""
+    powers: list[float] = Field(min_length=1)
+    """Power that `ease` takes weights to; 0 counts each pair alike."""
+    als_ranks: list[int] = Field(min_length=1)
+    als_alphas: list[Weight] = Field(min_length=1)
+    als_regularisations: list[Weight] = Field(min_length=1)
+    ease_regularisations: list[Weight] = Field(min_length=1)
+    """In units of the mean squared weight."""
+    ease_dropouts: list[float] = Field(min_length=1)
+    """Added to the ridge as this share of an item's own sum of squares."""
+    ease_memory_mb: float = Field(gt=0)
+    """Memory of the driver that `ease` may take: 24 bytes x items squared, and a third of that on each worker."""
+    neighbours: list[int] = Field(min_length=1)
+    shrinkages: list[float] = Field(min_length=1)
+    """In units of the mean squared weight."""
+    svd_ranks: list[int] = Field(min_length=1)
+    longest_history: int = Field(ge=1)
+    """Of somebody (or a content) with more pairs, the heaviest so many count when similarities are computed."""
+    tag_vocabulary: int = Field(ge=1)
+    """The most frequent so many tags count."""
+    segment_prior_pairs: float = Field(ge=0)
+    """A segment is taken to hold so many pairs more, spread like everyone's."""
+
+
 class RecommendSettings(_Group):
     """How recommenders are trained, judged and used."""
 
@@ -176,6 +211,7 @@ class RecommendSettings(_Group):
     """Half-life of the popularity that fills the lists of people whom ALS does not know."""
     bootstrap_replicates: int = Field(ge=100)
     als: AlsSettings
+    search: SearchSettings
 
     @model_validator(mode="after")
     def _candidates_cover_k(self) -> "RecommendSettings":

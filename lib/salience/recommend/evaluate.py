@@ -99,7 +99,7 @@ def judged(
                 asking = people.select("user_id", "seen").join(factors.user_factors, "user_id", how="inner")
                 lists.append(_named(top_k(asking, collect_items(available), k), name))
             names = [*points, *map(model_name, lives)]
-            with kept(ranking.per_person(reduce(DataFrame.union, lists), people, names, k)) as per_person:
+            with kept(_wide(ranking.per_person(reduce(DataFrame.union, lists), people, names, k), names)) as per_person:
                 yield _summed_up(per_person)
 
 
@@ -172,6 +172,16 @@ def _popular_lists(people: DataFrame, popular: DataFrame, lives: Sequence[HalfLi
 
 def _named(lists: DataFrame, model: str) -> DataFrame:
     return lists.select("user_id", F.lit(model).alias("model"), "top")
+
+
+def _wide(per_person: DataFrame, models: Sequence[str]) -> DataFrame:
+    """Return a row a person with a column `<metric>:<model>` each."""
+    columns = [
+        F.max(F.when(F.col("model") == model, F.col(metric))).alias(f"{metric}:{model}")
+        for metric in ranking.METRICS
+        for model in models
+    ]
+    return per_person.groupBy("user_id").agg(*columns)
 
 
 def _summed_up(per_person: DataFrame) -> Judged:

@@ -86,7 +86,7 @@ def best(scores: Doubles, seen_rows: Integers, seen_columns: Integers, k: int) -
     """Pick each row's k largest unmasked scores; ties go to the smaller column.
 
     Args:
-        scores: (rows, items), finite.
+        scores: (rows, items), finite; -inf for what may not be picked.
         seen_rows, seen_columns: places that are masked.
         k: at most this many a row.
 
@@ -99,6 +99,7 @@ def best(scores: Doubles, seen_rows: Integers, seen_columns: Integers, k: int) -
     # The bits of a float order like an integer. Score and column in one integer make every order total.
     in_order = np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
     keys = in_order * items + np.arange(items - 1, -1, -1)
+    keys[np.isneginf(single)] = _MASKED
     keys[seen_rows, seen_columns] = _MASKED
     width = min(k, items)
     if width < items:

@@ -1,0 +1,172 @@
+"""Fits every model with parameters chosen inside train and judges them all on test, which is read once."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from rich.table import Table
+
+from salience.errors import InputError
+from salience.recommend import ranking
+from salience.recommend.caching import kept
+from salience.recommend.models.interface import Recommender, training
+from salience.recommend.public import Split, held
+from salience.recommend.scoring import Mix
+from salience.recommend.search import Deadline, Fold, Found, blend, ranked, search, told
+from salience.stats.bootstrap import percentiles, poisson_bootstrap
+
+BLEND = "blend"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How models are compared."""
+
+    k: int
+    replicates: int
+    seed: int
+    blocks: int
+    budget_s: float | None
+
+
+def compare(
+    models: Mapping[str, Recommender],
+    wanted: Sequence[str],
+    outer: Split,
+    inner: Sequence[Split],
+    extra: Mapping[str, DataFrame | None],
+    terms: Terms,
+    say: Say,
+) -> dict[str, dict[str, Any]]:
+    """Choose, fit and judge.
+
+    Args:
+        models: every model there is; a blend is made of the wanted ones, or of all where it alone is wanted.
+        wanted: the models to report, in order; BLEND among them or not.
+        outer: train and test.
+        inner: the splits of train that parameters are chosen on.
+        extra: `tags` and `segments`, see Training.
+        terms: everything else.
+        say: takes what is being done.
+
+    Returns:
+        model -> its metrics at k with their 95 % intervals, its parameters and the seconds it took. A model that has
+        nothing to go on is left out, and said so.
+    """
+    parts = [name for name in wanted if name != BLEND] or list(models)
+    deadline, found, weights = Deadline.of(terms.budget_s), {}, None
+    with _folds(inner, extra, terms.blocks) as folds:
+        for place, name in enumerate(parts):
+            say(f"{name}: tries settings")
+            one = search(models[name], folds, terms.k, deadline.part(len(parts) - place + 1))
+            if one is None:
+                say(f"{name}: left out: it needs {'--contents' if name == 'tags' else '--users'}")
+                continue
+            found[name] = one
+        if not found:
+            raise InputError("no model is left to judge: give it what it needs, or ask for another with --models")
+        if BLEND in wanted:
+            say("blend: tries mixes")
+            weights, found[BLEND] = blend(found, folds, terms.k, deadline)
+    say("fits the chosen settings on all of train, and judges them")
+    return _judged(models, [name for name in wanted if name in found], outer, found, weights, extra, terms)
+
+
+@contextmanager
+def _folds(splits: Sequence[Split], extra: Mapping[str, DataFrame | None], blocks: int) -> Iterator[list[Fold]]:
+    with ExitStack() as stack:
+        kept_splits = stack.enter_context(held(splits, "the inner split of train"))
+        yield [Fold(stack.enter_context(training(s.pairs, blocks, **extra)), s.people) for s in kept_splits]
+
+
+def _judged(
+    models: Mapping[str, Recommender],
+    wanted: Sequence[str],
+    outer: Split,
+    found: Mapping[str, Found],
+    weights: Mix | None,
+    extra: Mapping[str, DataFrame | None],
+    terms: Terms,
+) -> dict[str, dict[str, Any]]:
+    mixes: dict[str, Mix] = {name: {name: 1.0} for name in wanted if name != BLEND}
+    if weights is not None:
+        mixes[BLEND] = weights
+    needed = {model for mix in mixes.values() for model in mix}
+    with held([outer], "--test") as (split,), training(split.pairs, terms.blocks, **extra) as trained:
+        fitted, seconds = {}, {}
+        for name in sorted(needed):
+            begun = monotonic()
+            fitted[name] = models[name].fit(trained, found[name].parameters)
+            seconds[name] = monotonic() - begun
+        seconds[BLEND] = sum(seconds[name] for name in weights or ())
+        with (
+            kept(ranked(fitted, mixes, split.people, terms.k)) as lists,
+            kept(ranking.per_person(lists, split.people, list(mixes), terms.k)) as per_person,
+        ):
+            values = _means(per_person)
+            shares = {r["model"]: r["coverage"] for r in ranking.coverage(lists, trained.items, terms.k).collect()}
+            replicates = _replicates(per_person, terms)
+            users = split.people.count()
+    answer: dict[str, dict[str, Any]] = {}
+    for name in wanted:
+        told_of = {metric: values[name][metric] for metric in ranking.METRICS} | {"coverage": shares.get(name, 0.0)}
+        chosen = {"weights": dict(weights or {})} if name == BLEND else dict(fitted[name].settings)
+        ends = {metric: list(percentiles(replicates[name][metric])) for metric in ranking.METRICS}
+        answer[name] = {
+            **told_of,
+            "k": terms.k,
+            "users": users,
+            "intervals_95": ends,
+            "std_errors": {metric: float(np.std(replicates[name][metric], ddof=1)) for metric in ranking.METRICS},
+            "ndcg_differences": {
+                other: _difference(values, replicates, name, other) for other in wanted if other != name
+            },
+            "parameters": chosen,
+            "search": told(found[name]),
+            "seconds": {"search": found[name].seconds, "fit": seconds[name]},
+        }
+    return answer
+
+
+def _means(per_person: DataFrame) -> dict[str, dict[str, float]]:
+    means = per_person.groupBy("model").agg(*(F.avg(metric).alias(metric) for metric in ranking.METRICS))
+    return {row["model"]: {metric: row[metric] for metric in ranking.METRICS} for row in means.collect()}
+
+
+def _replicates(per_person: DataFrame, terms: Terms) -> dict[str, dict[str, Any]]:
+    """Return each model's metrics in each replicate; a person weighs the same for all, so differences are paired."""
+    found = poisson_bootstrap(per_person, ["user_id"], ranking.METRICS, terms.replicates, terms.seed, by=["model"])
+    # A row a model and replicate, however many people there are.
+    arrived = found.toPandas().sort_values("replicate")
+    return {
+        str(model): {metric: rows[metric].to_numpy() for metric in ranking.METRICS}
+        for model, rows in arrived.groupby("model")
+    }
+
+
+def _difference(
+    values: Mapping[str, Mapping[str, float]], replicates: Mapping[str, Mapping[str, Any]], a: str, b: str
+) -> dict[str, float]:
+    low, high = percentiles(replicates[a]["ndcg"] - replicates[b]["ndcg"])
+    return {"value": values[a]["ndcg"] - values[b]["ndcg"], "ci_low": low, "ci_high": high}
+
+
+def as_table(found: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return the comparison as a table for a person, with the 95 % interval of ndcg."""
+    names = (*ranking.METRICS, "coverage")
+    k = next(iter(found.values()))["k"]
+    table = Table("model", f"ndcg@{k} (95%)", *(f"{name}@{k}" for name in names[1:]), "users", "seconds")
+    for model, figures in found.items():
+        low, high = figures["intervals_95"]["ndcg"]
+        seconds = sum(figures["seconds"].values())
+        values = [f"{figures[name]:.4f}" for name in names[1:]]
+        ndcg = f"{figures['ndcg']:.4f} ({low:.4f} to {high:.4f})"
+        table.add_row(model, ndcg, *values, f"{figures['users']:,}", f"{seconds:.0f}")
+    return table

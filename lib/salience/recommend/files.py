@@ -1,0 +1,90 @@
+"""The files that jobs/evaluate_recommender.py is given."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from salience.errors import InputError
+from salience.recommend.public import checked_rows
+
+
+def wanted_models(names: str | None, known: Sequence[str]) -> list[str]:
+    """Return the models to compare, in the order that they are named in; all of them where none is named.
+
+    Raises:
+        InputError: a name is unknown, or there twice.
+    """
+    if names is None:
+        return list(known)
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"--models: there is no {name!r}; there are {', '.join(known)}")
+    if len(set(wanted)) < len(wanted):
+        raise InputError(f"--models {names}: names a model twice")
+    return wanted
+
+
+def read_rows(spark: SparkSession, path: str, name: str) -> DataFrame:
+    """Return the rows of a Parquet or CSV file, see `checked_rows`.
+
+    Raises:
+        InputError: the file cannot be read, or some of its rows cannot be used.
+    """
+    return checked_rows(_read(spark, path, name), f"{name} {path}")
+
+
+def read_extra(spark: SparkSession, contents: str | None, users: str | None) -> dict[str, DataFrame | None]:
+    """Return `tags` (content_id, tags) and `segments` (user_id, segment); None where no file is named.
+
+    Raises:
+        InputError: a file cannot be read, lacks a column, or names a content or user twice.
+    """
+    tags = segments = None
+    if contents:
+        frame = _with_columns(_read(spark, contents, "--contents"), ("item", "tags"), f"--contents {contents}")
+        told = F.col("tags") if dict(frame.dtypes)["tags"].startswith("array") else F.split(F.col("tags"), r"\|")
+        tags = frame.select(F.col("item").cast("string").alias("content_id"), told.cast("array<string>").alias("tags"))
+    if users:
+        frame = _with_columns(_read(spark, users, "--users"), ("user", "segment"), f"--users {users}")
+        segments = frame.select(F.col("user").cast("string").alias("user_id"), F.col("segment").cast("string"))
+        segments = segments.where(F.length("segment") > 0)
+    for known, key, name in ((tags, "content_id", f"--contents {contents}"), (segments, "user_id", f"--users {users}")):
+        if known is not None and not known.groupBy(key).count().where("count > 1").isEmpty():
+            raise InputError(f"{name}: names one of them twice; leave one row each")
+    return {"tags": tags, "segments": segments}
+
+
+def written(path: str, text: str) -> None:
+    """Write a text file as a whole: a reader finds the old one, or the new one.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    target = Path(path)
+    try:
+        beside = target.with_name(f".{target.name}.part")
+        beside.write_text(f"{text}\n", encoding="utf-8")
+        beside.replace(target)
+    except OSError as error:
+        raise InputError(f"--json {path}: cannot be written: {error.strerror}") from None
+
+
+def _read(spark: SparkSession, path: str, name: str) -> DataFrame:
+    try:
+        if path.removesuffix(".gz").endswith(".csv"):
+            return spark.read.csv(path, header=True, mode="FAILFAST")
+        return spark.read.parquet(path)
+    except PySparkException as error:
+        told = str(error).strip().splitlines()[0]
+        raise InputError(f"{name} {path}: cannot be read as Parquet (or CSV, for .csv): {told}") from None
+
+
+def _with_columns(frame: DataFrame, columns: Sequence[str], name: str) -> DataFrame:
+    for column in columns:
+        if column not in frame.columns:
+            raise InputError(f"{name}: column {column} is missing, there are: {', '.join(frame.columns) or 'none'}")
+    return frame.select(*columns)

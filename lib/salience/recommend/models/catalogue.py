@@ -1,0 +1,46 @@
+"""Every recommender there is, by name."""
+
+from collections.abc import Sequence
+from itertools import product
+
+from salience.recommend.models.als import Als
+from salience.recommend.models.ease import Ease
+from salience.recommend.models.interface import Recommender
+from salience.recommend.models.popular import Popularity, SegmentPopular
+from salience.recommend.models.similarity import Alike, Similarity
+from salience.recommend.models.svd import Svd
+from salience.recommend.models.tags import Tags
+from salience.settings import RecommendSettings
+
+
+def catalogue(settings: RecommendSettings, timed: bool) -> dict[str, Recommender]:
+    """Return the recommenders with what a search tries.
+
+    Args:
+        settings: `als` and `search`.
+        timed: whether to try how fast weights fade: only a split by time can tell.
+    """
+    tried, als = settings.search, settings.als
+    lives: Sequence[float | None] = tried.half_lives_days if timed else [None]
+    popular: Sequence[float | None] = tried.popularity_half_lives_days if timed else [None]
+    names = ("half_life_days", "rank", "alpha", "regularisation")
+    points = product(lives, tried.als_ranks, tried.als_alphas, tried.als_regularisations)
+    als_points = tuple(dict(zip(names, point, strict=True)) for point in points)
+    near = (tried.neighbours, tried.shrinkages, [0.0], lives, tried.longest_history)
+    return {
+        "als": Als(als.iterations, als.blocks, als.seed, als_points),
+        "similarity": Similarity(*near),
+        "user_similarity": Alike(*near),
+        "ease": Ease(
+            tried.ease_regularisations,
+            tried.ease_dropouts,
+            tried.powers,
+            lives,
+            tried.longest_history,
+            tried.ease_memory_mb,
+        ),
+        "svd": Svd(tried.svd_ranks, [0.0], lives),
+        "tags": Tags([0.0], lives, tried.tag_vocabulary),
+        "popularity": Popularity(popular),
+        "segment_popular": SegmentPopular(popular, tried.segment_prior_pairs),
+    }

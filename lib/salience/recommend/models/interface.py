@@ -1,0 +1,214 @@
+"""What every recommender is: fitted on a `Training`, it gives a `Scorer` that tasks use, and frames that are saved."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from salience.errors import InputError
+from salience.recommend.caching import kept
+from salience.recommend.ids import dense_ids
+
+Doubles = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Parameters = Mapping[str, Any]
+"""One point of a model's grid; JSON values."""
+
+HISTORY = "array<struct<content_id:string,weight:double,age_days:double>>"
+"""What somebody did: each content once, sorted; the age is 0 where no time is known."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What models learn from, held while they do; from `training`.
+
+    pairs: user, item (int ids), weight (float, > 0), age_days (double); each pair once, in a fixed order.
+    user_ids, item_ids: (user_id, id), (content_id, id); ids are the ranks of the sorted names, from 0.
+    users, items: how many there are.
+    tags: content_id, tags (array<string>), also of contents that nobody touched; None where nothing is known.
+    segments: user_id, segment; None where nothing is known.
+    stack: ends with the training; `hold` puts what several fits need on it.
+    """
+
+    pairs: DataFrame
+    user_ids: DataFrame
+    item_ids: DataFrame
+    users: int
+    items: int
+    tags: DataFrame | None = None
+    segments: DataFrame | None = None
+    stack: ExitStack = field(default_factory=ExitStack, repr=False)
+    held: dict[object, DataFrame] = field(default_factory=dict, repr=False)
+
+    def hold(self, key: object, frame: Callable[[], DataFrame]) -> DataFrame:
+        """Return what another fit asked for by the same key; the first time, compute it and hold it."""
+        if key not in self.held:
+            self.held[key] = self.stack.enter_context(kept(frame()))
+        return self.held[key]
+
+    def named_pairs(self) -> DataFrame:
+        """Return the pairs by name: user_id, content_id, weight, age_days."""
+        named = self.pairs.join(self.user_ids.withColumnRenamed("id", "user"), "user", how="inner")
+        named = named.join(self.item_ids.withColumnRenamed("id", "item"), "item", how="inner")
+        return named.select("user_id", "content_id", "weight", "age_days")
+
+    def content_ids(self) -> pa.Array:
+        """Return every item's content_id; its place is its id."""
+        told = self.item_ids.select("id", "content_id").toArrow().sort_by("id")
+        return pa.array(told["content_id"].to_pylist(), pa.string())
+
+
+class Scorer(ABC):
+    """A fitted model as tasks use it: small enough to be sent to each of them."""
+
+    content_ids: pa.Array
+    """The contents that it scores, sorted."""
+
+    @abstractmethod
+    def scores(self, asking: pa.RecordBatch) -> Doubles:
+        """Return (people, contents) scores.
+
+        Args:
+            asking: a row a person: `own` (HISTORY), and the columns that the model's `asked` adds.
+        """
+
+    def contributions(self, own: pa.StructArray, wanted: Integers) -> Doubles | None:
+        """Return what each own content of one person adds to the score of each wanted one; None if they do not tell.
+
+        Args:
+            own: elements of HISTORY.
+            wanted: places in `content_ids`.
+
+        Returns:
+            (own, wanted); a column adds up to its content's score.
+        """
+        return None
+
+
+class Fitted(Protocol):
+    """A fitted model."""
+
+    @property
+    def settings(self) -> Parameters:
+        """All that it depends on beside what it was fitted on."""
+
+    def scorer(self) -> Scorer:
+        """Return it as tasks use it."""
+
+    def frames(self) -> Mapping[str, DataFrame]:
+        """Return what has to be saved to load it again."""
+
+    def asked(self, asking: DataFrame) -> DataFrame:
+        """Add the columns that its scorer reads beside `own`."""
+
+
+class Recommender(Protocol):
+    """A kind of model."""
+
+    def grid(self, training: Training) -> list[Parameters]:
+        """Return the points that a search tries, the most promising first; none where the model has nothing to go on.
+
+        Args:
+            training: tells whether there are times, tags and segments.
+        """
+
+    def fit(self, training: Training, parameters: Parameters) -> Fitted:
+        """Fit it at a point of the grid."""
+
+    def load(self, frames: Mapping[str, DataFrame], settings: Parameters) -> Fitted:
+        """Return the fitted model that had these frames and settings."""
+
+
+@contextmanager
+def training(
+    rows: DataFrame, blocks: int, tags: DataFrame | None = None, segments: DataFrame | None = None
+) -> Iterator[Training]:
+    """Hold pairs materialised and in a fixed order, as ALS needs them, for as many fits as the block makes.
+
+    ALS walks its input several times; rows that came out differently the second time would give wrong factors silently.
+
+    Args:
+        rows: user_id, content_id, weight (double, > 0), age_days (double); each pair once.
+        blocks: partitions.
+        tags, segments: see Training.
+
+    Raises:
+        InputError: there are no rows.
+    """
+    with (
+        kept(rows) as pairs,
+        dense_ids(pairs, "user_id") as users,
+        dense_ids(pairs, "content_id") as items,
+        kept(_numbered(pairs, users, items).repartition(blocks, "user").sortWithinPartitions("user", "item")) as held,
+    ):
+        if held.isEmpty():
+            raise InputError("there is no pair of a user and an item with a positive weight to train on")
+        with ExitStack() as stack:
+            yield Training(held, users, items, users.count(), items.count(), tags, segments, stack)
+
+
+def histories(rows: DataFrame) -> DataFrame:
+    """Gather the pairs of each person: user_id, own (HISTORY)."""
+    each = F.struct("content_id", F.col("weight").cast("double").alias("weight"), "age_days")
+    return rows.groupBy("user_id").agg(F.array_sort(F.collect_list(each)).alias("own"))
+
+
+def faded(half_life_days: float | None, weight: str = "weight") -> Column:
+    """Return a pair's weight faded by its age; None for no fading."""
+    if half_life_days is None:
+        return F.col(weight)
+    return (F.col(weight) * F.pow(F.lit(0.5), F.col("age_days") / F.lit(float(half_life_days)))).cast("float")
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """How a model counts a pair: (weight x 0.5 ^ (age / half-life)) ^ power; power 0 counts each pair alike."""
+
+    power: float = 1.0
+    half_life_days: float | None = None
+
+    def column(self) -> Column:
+        """Return it as a column of pairs."""
+        return F.pow(faded(self.half_life_days).cast("double"), F.lit(self.power))
+
+    def values(self, own: pa.StructArray) -> Doubles:
+        """Return it for elements of HISTORY."""
+        # Like `faded`, in the single precision that MLlib holds ratings in.
+        values = _numbers(own.field("weight")).astype(np.float32)
+        if self.half_life_days is not None:
+            values = (values * 0.5 ** (_numbers(own.field("age_days")) / self.half_life_days)).astype(np.float32)
+        return values.astype(np.float64) ** self.power
+
+
+def history_matrix(own: pa.ListArray, content_ids: pa.Array, weighing: Weighing) -> sp.csr_matrix:
+    """Return (people, contents) weights of what each person did with contents that the model knows."""
+    flat, lengths = own.flatten(), pc.fill_null(pc.list_value_length(own), 0).to_numpy(zero_copy_only=False)
+    places = places_of(flat.field("content_id"), content_ids)
+    rows, known = np.repeat(np.arange(len(own)), lengths), places >= 0
+    values = weighing.values(flat)[known]
+    return sp.csr_matrix((values, (rows[known], places[known])), shape=(len(own), len(content_ids)))
+
+
+def places_of(ids: pa.Array, content_ids: pa.Array) -> Integers:
+    """Return each id's place in `content_ids`; -1 where it is not there."""
+    places = pc.fill_null(pc.index_in(ids, value_set=content_ids), -1)
+    return np.asarray(places.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _numbers(values: pa.Array) -> Doubles:
+    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _numbered(pairs: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:
+    numbered = pairs.join(users.withColumnRenamed("id", "user"), "user_id", how="inner")
+    numbered = numbered.join(items.withColumnRenamed("id", "item"), "content_id", how="inner")
+    return numbered.select("user", "item", F.col("weight").cast("float").alias("weight"), "age_days")

@@ -1,0 +1,57 @@
+"""`tags`: contents with tags like those of a person's own, also contents that nobody touched yet.
+
+A content's vector holds the idf of each of its tags, log((contents + 1) / (contents with the tag + 1)), at length 1;
+its score is the weighted sum of its cosines with the person's own contents.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from pyspark.ml import Estimator, Pipeline, Transformer
+from pyspark.ml.feature import IDF, CountVectorizer, Normalizer
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from salience.recommend.models.interface import Parameters, Training
+from salience.recommend.models.svd import FittedVectors
+from salience.recommend.topk import collect_items
+
+
+@dataclass(frozen=True)
+class Tags:
+    """The points that a search tries, and how many tags count: the most frequent ones."""
+
+    powers: Sequence[float]
+    half_lives_days: Sequence[float | None]
+    vocabulary: int
+
+    def grid(self, training: Training) -> list[Parameters]:
+        """Return the points: half_life_days, power; none where no content has tags."""
+        if training.tags is None or training.tags.where(F.size(_names()) > 0).isEmpty():
+            return []
+        points = product(self.half_lives_days, self.powers)
+        return [dict(zip(("half_life_days", "power"), point, strict=True)) for point in points]
+
+    def fit(self, training: Training, parameters: Parameters) -> FittedVectors:
+        """Fit it; contents without tags get no scores."""
+        assert training.tags is not None, "grid gives no point without tags"
+        named = training.tags.select("content_id", _names().alias("names")).where(F.size("names") > 0)
+        stages: list[Estimator[Any] | Transformer] = [
+            CountVectorizer(inputCol="names", outputCol="counts", vocabSize=self.vocabulary, binary=True),
+            IDF(inputCol="counts", outputCol="weighted"),
+            Normalizer(inputCol="weighted", outputCol="unit"),
+        ]
+        unit = Pipeline(stages=stages).fit(named).transform(named)
+        vectors = unit.select("content_id", vector_to_array(F.col("unit")).alias("features"))
+        return FittedVectors(parameters, vectors, collect_items(vectors))
+
+    def load(self, frames: Mapping[str, DataFrame], settings: Parameters) -> FittedVectors:
+        """Return the model that had these frames and settings."""
+        return FittedVectors(settings, frames["item_vectors"], collect_items(frames["item_vectors"]))
+
+
+def _names() -> Column:
+    return F.array_compact(F.array_distinct(F.coalesce("tags", F.array().cast("array<string>"))))
