@@ -35,6 +35,15 @@ class Terms:
     blocks: int
     budget_s: float | None
 
+    def __post_init__(self) -> None:
+        """Refuse terms under which nothing can be compared.
+
+        Raises:
+            InputError: k is less than 1.
+        """
+        if self.k < 1:
+            raise InputError(f"--k {self.k}: must be at least 1")
+
 
 def compare(
     models: Mapping[str, Recommender],
