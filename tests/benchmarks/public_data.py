@@ -31,8 +31,8 @@ def movielens(folder: Path, seed: int) -> Files:
     numpy.random.seed(seed); rand(n) in file order; train = the round(0.75 x count) smallest draws of a film.
     """
     ratings = _movielens_ratings(folder)
-    np.random.seed(seed)  # noqa: NPY002 (the protocol names this generator)
-    draws = pd.Series(np.random.rand(len(ratings)))  # noqa: NPY002
+    np.random.seed(seed)
+    draws = pd.Series(np.random.rand(len(ratings)))
     by_film = draws.groupby(ratings["item"])
     is_train = by_film.rank(method="first") <= (TRAIN_SHARE * by_film.transform("size")).round()
     return _written(folder / f"ml-100k-{seed}", ratings[is_train], ratings[~is_train])
