@@ -195,6 +195,8 @@ class RecommendSettings(_Group):
     """After this many days an interaction weighs half."""
     action_weights: dict[Action, float]
     """Weight of one interaction by action; an absent action weighs nothing, an undo takes its action's weight back."""
+    excluding_actions: list[Action]
+    """Actions that say no: who did one to a content has no preference for it, whatever else they did."""
     rating_scale_max: float = Field(gt=0)
     """A `rate` interaction weighs action_weights.rate x rating / rating_scale_max."""
     relevant_actions: list[Action] = Field(min_length=1)

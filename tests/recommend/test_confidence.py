@@ -39,6 +39,21 @@ def test_what_is_undone_leaves_and_what_has_no_weight_never_enters(spark, weight
     assert pairs(preferences(events, CUT, weights)) == {}
 
 
+def test_who_hid_or_reported_a_content_has_no_preference_for_it(spark, weights):
+    events = interactions(
+        spark,
+        ("u", "a", "share", 1),
+        ("u", "a", "hide", 2),
+        ("u", "b", "report", 1),
+        ("u", "c", "like", 10),
+        ("u", "c", "hide", 41),
+        ("u", "d", "like", 10),
+        ("u", "d", "hide", -1),
+        ("v", "a", "like", 10),
+    )
+    assert pairs(preferences(events, CUT, weights)) == {("u", "c"): 1.0, ("u", "d"): 1.0, ("v", "a"): 1.0}
+
+
 def test_events_at_the_cut_or_before_the_window_do_not_count(spark, weights):
     events = interactions(spark, ("u", "a", "like", 0), ("u", "b", "like", 40), ("u", "c", "like", 40.001))
     assert pairs(preferences(events, CUT, weights)) == {("u", "b"): 2 / 16}

@@ -53,7 +53,8 @@ def fit_settings(point: Point, settings: RecommendSettings) -> dict[str, Any]:
     """Return all that the factors depend on beside the interactions."""
     fixed = settings.als.model_dump(mode="json", exclude={"alphas", "regularisations"})
     weights = settings.model_dump(
-        mode="json", include={"window_days", "half_life_days", "action_weights", "rating_scale_max"}
+        mode="json",
+        include={"window_days", "half_life_days", "action_weights", "excluding_actions", "rating_scale_max"},
     )
     return {**fixed, **vars(point), **weights}
 

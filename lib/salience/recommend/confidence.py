@@ -42,12 +42,12 @@ def preferences(interactions: DataFrame, cut: datetime, settings: RecommendSetti
 
     The weight of a pair is the sum of its action weights, each faded by its own age: the r of Hu, Koren and Volinsky
     (2008), whose confidence is 1 + alpha r. An undo action has a negative weight; pairs that net out to nothing or less
-    leave.
+    leave, as do those with an excluding action (a hide, a report) in the window, whatever else was done.
 
     Args:
         interactions: rows of silver.interactions of one platform.
         cut: events at this time or later do not count; UTC.
-        settings: action weights, half-life, window.
+        settings: action weights, excluding actions, half-life, window.
 
     Returns:
         user_id, content_id, weight (double, > 0), last_event_time; one row a pair.
@@ -58,8 +58,13 @@ def preferences(interactions: DataFrame, cut: datetime, settings: RecommendSetti
     return (
         interactions.where(in_window & F.col("content_id").isNotNull())
         .groupBy("user_id", "content_id")
-        .agg(exact_sum(weight).alias("weight"), F.max("event_time").alias("last_event_time"))
-        .where(F.col("weight") > 0)
+        .agg(
+            exact_sum(weight).alias("weight"),
+            F.max("event_time").alias("last_event_time"),
+            F.bool_or(F.col("action").isin(settings.excluding_actions)).alias("is_excluded"),
+        )
+        .where((F.col("weight") > 0) & ~F.col("is_excluded"))
+        .drop("is_excluded")
     )
 
 
