@@ -14,10 +14,11 @@ from salience.errors import InputError
 from salience.job import Job, run_job
 from salience.profiles.consent import without_refusing
 from salience.recommend.caching import kept
-from salience.recommend.evaluate import as_frame, choose, report
+from salience.recommend.evaluate import choose, report
 from salience.recommend.split import cuts
 from salience.recommend.training import COLUMNS, fitted, manifest
 from salience.tables import recommendations, silver
+from salience.tables.rows import as_frame
 
 
 def main(job: Job) -> None:
@@ -41,7 +42,7 @@ def main(job: Job) -> None:
                 about = manifest(platform, windows.report_end, choice, settings, job.inputs)
                 name = f"als/{platform}"
                 job.add_model(name, job.models.save(job.release, name, frames, about))
-    job.write_snapshot(recommendations.EVALUATION, as_frame(job.spark, rows))
+    job.write_snapshot(recommendations.EVALUATION, as_frame(job.spark, recommendations.EVALUATION, rows))
 
 
 @contextmanager

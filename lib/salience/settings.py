@@ -182,6 +182,19 @@ class SearchSettings(_Group):
     """A segment is taken to hold so many pairs more, spread like everyone's."""
 
 
+class ConfidenceSettings(_Group):
+    """What jobs/learn_confidence.py tries beside the settings in force."""
+
+    half_lives_days: list[Weight]
+    watch_time_weights: list[Weight]
+    factors: list[Weight]
+    """Each action's weight is tried at so many times what it is, and at nothing."""
+    rounds: int = Field(ge=1, le=10)
+    """The best change is adopted, and all are tried again, so many times at most."""
+    windows: int = Field(ge=1, le=10)
+    """Windows of evaluation_days, one after the other, that changes are judged on; a later one judges the outcome."""
+
+
 class RecommendSettings(_Group):
     """How recommenders are trained, judged and used."""
 
@@ -197,6 +210,8 @@ class RecommendSettings(_Group):
     """Weight of one interaction by action; an absent action weighs nothing, an undo takes its action's weight back."""
     excluding_actions: list[Action]
     """Actions that say no: who did one to a content has no preference for it, whatever else they did."""
+    watch_time_weight: float = Field(ge=0)
+    """Weight that an interaction gains for a video watched to its end, and its share for one watched in part."""
     rating_scale_max: float = Field(gt=0)
     """A `rate` interaction weighs action_weights.rate x rating / rating_scale_max."""
     relevant_actions: list[Action] = Field(min_length=1)
@@ -214,6 +229,7 @@ class RecommendSettings(_Group):
     bootstrap_replicates: int = Field(ge=100)
     als: AlsSettings
     search: SearchSettings
+    confidence: ConfidenceSettings
 
     @model_validator(mode="after")
     def _candidates_cover_k(self) -> "RecommendSettings":

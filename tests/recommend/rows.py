@@ -6,7 +6,10 @@ from salience.tables import silver
 
 CUT = datetime(2026, 11, 11, tzinfo=UTC)
 AS_OF = date(2026, 11, 10)
-INTERACTION = "platform string, user_id string, content_id string, action string, event_time timestamp, rating double"
+INTERACTION = (
+    "platform string, user_id string, content_id string, action string, event_time timestamp, rating double, "
+    "dwell_s double, video_length_s double"
+)
 
 
 def days_before(days, cut=CUT):
@@ -14,10 +17,10 @@ def days_before(days, cut=CUT):
 
 
 def interactions(spark, *rows):
-    """Rows are (user_id, content_id, action, days before the cut) and, if need be, a rating."""
+    """Rows are (user_id, content_id, action, days before the cut) and, if need be, a rating, dwell and video length."""
     filled = [
-        ("feed", user, content, action, days_before(age), rating[0] if rating else None)
-        for user, content, action, age, *rating in rows
+        ("feed", user, content, action, days_before(age), *(*more, None, None, None)[:3])
+        for user, content, action, age, *more in rows
     ]
     return spark.createDataFrame(filled, INTERACTION)
 

@@ -39,6 +39,21 @@ def test_what_is_undone_leaves_and_what_has_no_weight_never_enters(spark, weight
     assert pairs(preferences(events, CUT, weights)) == {}
 
 
+def test_watching_adds_its_share_of_the_video_where_that_is_known(spark, weights):
+    watching = weights.model_copy(update={"watch_time_weight": 0.5})
+    events = interactions(
+        spark,
+        ("u", "half", "view", 10, None, 30.0, 60.0),
+        ("u", "twice", "like", 10, None, 120.0, 60.0),
+        ("u", "of nothing", "view", 10, None, 30.0, 0.0),
+        ("u", "unknown", "like", 10, None, 30.0, None),
+        ("u", "backwards", "view", 10, None, -30.0, 60.0),
+    )
+    expected = {("u", "half"): 0.125, ("u", "twice"): 1.25, ("u", "unknown"): 1.0}
+    assert pairs(preferences(events, CUT, watching)) == expected
+    assert pairs(preferences(events, CUT, weights)) == {("u", "twice"): 1.0, ("u", "unknown"): 1.0}
+
+
 def test_who_hid_or_reported_a_content_has_no_preference_for_it(spark, weights):
     events = interactions(
         spark,

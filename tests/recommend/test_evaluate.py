@@ -1,12 +1,13 @@
 import pytest
 
 from salience.recommend.als import Point
-from salience.recommend.evaluate import Choice, as_frame, choose, judged, report
+from salience.recommend.evaluate import Choice, choose, judged, report
 from salience.recommend.popularity import ALL_TIME
 from salience.recommend.ranking import METRICS
 from salience.recommend.split import cuts
 from salience.tables import recommendations
 from salience.tables.conform import conform
+from salience.tables.rows import as_frame
 from tests.recommend.rows import AS_OF, CUT, contents, days_before, interactions
 
 
@@ -95,7 +96,9 @@ def test_the_report_has_every_model_with_paired_intervals_and_conforms_to_its_co
     difference = by_model["als"]["value"] - by_model["popularity_all_time"]["value"]
     assert by_model["als - popularity_all_time"]["value"] == pytest.approx(difference, abs=1e-15)
     assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
-    stamped = as_frame(spark, [{"platform": "feed", **row} for row in rows]).selectExpr("*", "'r' AS release_id")
+    stamped = as_frame(spark, recommendations.EVALUATION, [{"platform": "feed", **row} for row in rows]).selectExpr(
+        "*", "'r' AS release_id"
+    )
     assert conform(recommendations.EVALUATION, stamped).count() == 7 * len(METRICS)
 
 
@@ -105,4 +108,4 @@ def test_too_little_history_gives_the_first_choice_and_no_report(spark, quick):
     choice = choose(events, contents(spark), windows, quick)
     assert choice == Choice(Point(1, 0.1), {})
     assert report(events, contents(spark), windows, choice, quick) == []
-    assert as_frame(spark, []).count() == 0
+    assert as_frame(spark, recommendations.EVALUATION, []).count() == 0

@@ -54,7 +54,14 @@ def fit_settings(point: Point, settings: RecommendSettings) -> dict[str, Any]:
     fixed = settings.als.model_dump(mode="json", exclude={"alphas", "regularisations"})
     weights = settings.model_dump(
         mode="json",
-        include={"window_days", "half_life_days", "action_weights", "excluding_actions", "rating_scale_max"},
+        include={
+            "window_days",
+            "half_life_days",
+            "action_weights",
+            "excluding_actions",
+            "watch_time_weight",
+            "rating_scale_max",
+        },
     )
     return {**fixed, **vars(point), **weights}
 

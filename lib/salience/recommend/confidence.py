@@ -1,6 +1,5 @@
 """How sure an interaction makes us of a preference: action weights that fade with age."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame
@@ -14,16 +13,22 @@ WEIGHT_TYPE = "decimal(28,18)"
 """Weights are summed as decimals, so that a sum does not depend on the order of its rows."""
 
 
-def action_weight(action_weights: Mapping[str, float], rating_scale_max: float) -> Column:
-    """Return the weight of one interaction before it fades, from its `action` and `rating`.
+def action_weight(settings: RecommendSettings) -> Column:
+    """Return the weight of one interaction before it fades, from `action`, `rating`, `dwell_s` and `video_length_s`.
 
     An action without a weight weighs 0. A `rate` weighs its action's weight x rating / rating_scale_max, and 0 without
-    a rating.
+    a rating. To each comes watch_time_weight x the share of the video that was watched, where that is known.
     """
+    action_weights, rating_scale_max = settings.action_weights, settings.rating_scale_max
     by_action = F.create_map(*[F.lit(part) for pair in sorted(action_weights.items()) for part in pair])
     weight = F.coalesce(F.try_element_at(by_action, F.col("action")), F.lit(0.0))
     share_of_scale = F.coalesce(F.col("rating"), F.lit(0.0)) / F.lit(rating_scale_max)
-    return weight * F.when(F.col("action") == "rate", share_of_scale).otherwise(F.lit(1.0))
+    weight *= F.when(F.col("action") == "rate", share_of_scale).otherwise(F.lit(1.0))
+    if settings.watch_time_weight:
+        is_known = (F.col("dwell_s") > 0) & (F.col("video_length_s") > 0)
+        share = F.when(is_known, F.least(F.col("dwell_s") / F.col("video_length_s"), F.lit(1.0))).otherwise(F.lit(0.0))
+        weight += F.lit(settings.watch_time_weight) * share
+    return weight
 
 
 def decay(cut: datetime, half_life_days: float) -> Column:
@@ -54,7 +59,7 @@ def preferences(interactions: DataFrame, cut: datetime, settings: RecommendSetti
     """
     first = cut - timedelta(days=settings.window_days)
     in_window = (F.col("event_time") < F.lit(cut)) & (F.col("event_time") >= F.lit(first))
-    weight = action_weight(settings.action_weights, settings.rating_scale_max) * decay(cut, settings.half_life_days)
+    weight = action_weight(settings) * decay(cut, settings.half_life_days)
     return (
         interactions.where(in_window & F.col("content_id").isNotNull())
         .groupBy("user_id", "content_id")

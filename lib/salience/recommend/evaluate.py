@@ -8,9 +8,8 @@ from datetime import datetime
 from functools import reduce
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from salience.recommend import als, ranking
 from salience.recommend.als import Point
@@ -29,7 +28,6 @@ from salience.recommend.split import Cuts, judged_people
 from salience.recommend.topk import collect_items, top_k
 from salience.settings import RecommendSettings
 from salience.stats.bootstrap import percentiles, poisson_bootstrap
-from salience.tables import recommendations
 
 ALS = "als"
 
@@ -154,13 +152,6 @@ def report(
             for name in used
             for metric in ranking.METRICS
         ]
-
-
-def as_frame(spark: SparkSession, rows: Sequence[Mapping[str, Any]]) -> DataFrame:
-    """Return rows of gold.recommender_evaluation, platform included, as a frame without the release."""
-    fields = [field for field in recommendations.EVALUATION.schema if field.name != "release_id"]
-    values = [tuple(row.get(field.name) for field in fields) for row in rows]
-    return spark.createDataFrame(values, T.StructType(fields))
 
 
 def _popular_lists(people: DataFrame, popular: DataFrame, lives: Sequence[HalfLife], k: int) -> DataFrame:

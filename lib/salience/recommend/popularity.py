@@ -30,7 +30,7 @@ def popularity(
     Returns:
         content_id, features: array<double>, one score for each half-life in the given order; never negative.
     """
-    weight = action_weight(settings.action_weights, settings.rating_scale_max)
+    weight = action_weight(settings)
     scores = [exact_sum(weight if h is ALL_TIME else weight * decay(cut, h)) for h in half_lives]
     past = interactions.where((F.col("event_time") < F.lit(cut)) & F.col("content_id").isNotNull())
     not_negative = [F.greatest(score, F.lit(0.0)) for score in scores]
@@ -44,7 +44,7 @@ def model_name(half_life: HalfLife) -> str:
 
 def popularity_settings(half_life: HalfLife, settings: RecommendSettings) -> dict[str, Any]:
     """Return all that a popularity depends on beside the interactions."""
-    weights = settings.model_dump(mode="json", include={"action_weights", "rating_scale_max"})
+    weights = settings.model_dump(mode="json", include={"action_weights", "watch_time_weight", "rating_scale_max"})
     return {"half_life_days": half_life, **weights}
 
 

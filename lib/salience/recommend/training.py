@@ -15,7 +15,7 @@ from salience.recommend.foldin import Model, model_of
 from salience.recommend.topk import collect_items
 from salience.settings import RecommendSettings
 
-COLUMNS = ["platform", "user_id", "content_id", "action", "event_time", "rating"]
+COLUMNS = ["platform", "user_id", "content_id", "action", "event_time", "rating", "dwell_s", "video_length_s"]
 """What recommenders need of silver.interactions."""
 
 

@@ -103,3 +103,42 @@ EVALUATION = Table(
     may_be_empty=True,
     small_cells=SmallCells((Cell("users", ("users", "value", "ci_low", "ci_high")),)),
 )
+
+ABLATION = Table(
+    layer="gold",
+    name="confidence_ablation",
+    kind=Kind.SNAPSHOT,
+    made_by="learn_confidence",
+    comment="What each change of the interactions' weights does to the ranking of ALS: does adding shares help?",
+    columns=(
+        RELEASE,
+        PLATFORM,
+        required("step", "int", "round of the search, from 1; 0 for the outcome on a window that no choice has seen"),
+        required("variant", "string", "the change: without <action>, <action> x <factor>, half-life, watch time"),
+        required("settings", "string", "the weights and the half-life of the variant as JSON"),
+        required("protocol", "string", "how the figure was obtained, with its cut times"),
+        required("metric", "string", "ndcg"),
+        required("k", "int", "length of the ranked list"),
+        Column("value", "double", "mean over users and windows"),
+        CI_LOW,
+        CI_HIGH,
+        Column("difference", "double", "value less that of the settings as they are at this step"),
+        Column("difference_ci_low", "double", "lower end of its paired 95 % interval"),
+        Column("difference_ci_high", "double", "upper end of its paired 95 % interval"),
+        Column("users", "bigint", "users that the mean is over"),
+        required("is_adopted", "boolean", "whether the search went on with this variant"),
+        SUPPRESSED_CELLS,
+    ),
+    key=("platform", "step", "variant"),
+    partitions=("release_id",),
+    may_be_empty=True,
+    small_cells=SmallCells(
+        (
+            Cell(
+                "users",
+                ("users", "value", "ci_low", "ci_high", "difference", "difference_ci_low", "difference_ci_high"),
+            ),
+        )
+    ),
+)
+"""Written on request, by jobs/learn_confidence.py."""
