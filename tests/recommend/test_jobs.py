@@ -4,6 +4,7 @@ import pytest
 from pyspark.sql import functions as F
 
 import find_candidates
+import learn_confidence
 import recommend
 import train_recommender
 from salience.job import run_job
@@ -122,3 +123,38 @@ def test_lists_are_made_of_the_releases_own_candidates_only(run, fill, settings,
     assert run_job(recommend.main, [*argv, "--set", f"warehouse={settings.warehouse}"]) == 2
     told = f"gold.recommendation_candidates: release {release} has no rows yet; run jobs/find_candidates.py --release"
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_learning_confidence_writes_what_each_change_is_worth_and_tells_what_to_set(
+    fill, settings, warehouse, spark, capsys
+):
+    fill(PAST)
+    release = releases.open_release(warehouse, AS_OF, 3)
+    argv = ["--env", "local", "--date", AS_OF.isoformat(), "--release", release]
+    few = ("half_lives_days=[3]", "watch_time_weights=[]", "factors=[]", "rounds=1", "windows=1")
+    quick = (
+        "als.rank=4",
+        "als.iterations=3",
+        "bootstrap_replicates=100",
+        "evaluation_days=1.5",
+        "action_weights={like: 2}",
+    )
+    for setting in (*quick, *(f"confidence.{one}" for one in few)):
+        argv += ["--set", f"recommend.{setting}"]
+    argv += ["--set", f"warehouse={settings.warehouse}", "--set", "platforms=[feed, video]"]
+    assert run_job(learn_confidence.main, argv) == 0
+    rows = {(r["step"], r["variant"]): r for r in warehouse.read(recommendations.ABLATION).collect()}
+    assert rows.keys() == {
+        (1, "as it is"),
+        (1, "without like"),
+        (1, "half-life 3 days"),
+        (0, "as it is"),
+        (0, "learned"),
+    }
+    # Without likes there is nothing to learn from, so nothing is found.
+    assert rows[1, "without like"]["value"] == 0.0 < rows[1, "as it is"]["value"]
+    assert {row["platform"] for row in rows.values()} == {"feed"}
+    told = capsys.readouterr().out
+    assert "video: nothing was learned: nobody can be judged between 2026-11-08 and 2026-11-09" in told
+    assert "feed: " in told

@@ -10,7 +10,7 @@ from salience.models.store import ModelStore
 from salience.recommend import als as mllib
 from salience.recommend.models.als import Als
 from salience.recommend.models.ease import Ease
-from salience.recommend.models.interface import histories, training
+from salience.recommend.models.interface import Weighing, histories, training
 from salience.recommend.models.popular import Popularity, SegmentPopular
 from salience.recommend.models.similarity import Alike, Similarity
 from salience.recommend.models.svd import Svd
@@ -78,6 +78,15 @@ def matrix(rows):
 
 
 @pytest.fixture(scope="module")
+def rooted(rows):
+    """Square roots of weights, faded: what `ease` goes by here."""
+    whole = np.zeros((PEOPLE, CONTENTS))
+    for user, content, weight, age in rows:
+        whole[USERS.index(user), NAMES.index(content)] = np.float32(weight**0.5 * 0.5 ** (age / HALF_LIFE))
+    return whole
+
+
+@pytest.fixture(scope="module")
 def asking(pairs):
     seen = F.array().cast("array<string>").alias("seen")
     return histories(pairs).select("user_id", "own", seen)
@@ -94,20 +103,18 @@ def scores(fitted, asking):
     return fitted.scorer().scores(batch)
 
 
-def test_ease_is_the_closed_form(trained, asking, matrix):
-    root = np.sqrt(matrix)
-    gram = root.T @ root
-    ridge = 0.5 * gram.trace() / np.count_nonzero(matrix)
+def test_ease_is_the_closed_form(trained, asking, rooted):
+    gram = rooted.T @ rooted
+    ridge = 0.5 * gram.trace() / np.count_nonzero(rooted)
     inverse = np.linalg.inv(gram + np.diag(ridge + 0.25 * np.diag(gram)))
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
-    np.testing.assert_allclose(scores(fit(EASE, trained), asking), root @ weights, atol=1e-9)
+    np.testing.assert_allclose(scores(fit(EASE, trained), asking), rooted @ weights, atol=1e-9)
 
 
-def test_ease_weights_minimise_the_squared_error_with_ridge_and_without_a_diagonal(trained, matrix):
-    root = np.sqrt(matrix)
-    gram = root.T @ root
-    ridge = 0.5 * gram.trace() / np.count_nonzero(matrix) + 0.25 * np.diag(gram)
+def test_ease_weights_minimise_the_squared_error_with_ridge_and_without_a_diagonal(trained, rooted):
+    gram = rooted.T @ rooted
+    ridge = 0.5 * gram.trace() / np.count_nonzero(rooted) + 0.25 * np.diag(gram)
     weights = fit(EASE, trained).weights
     gradient = gram @ weights - gram + ridge[:, None] * weights
     off_diagonal = ~np.eye(CONTENTS, dtype=bool)
@@ -225,6 +232,15 @@ def test_a_catalogue_that_is_too_large_for_ease_is_refused_with_what_to_do(train
     model = Ease([1.0], [0.0], [0.0], [None], 100, 0.001)
     with pytest.raises(InputError, match=r"12 items x 12 items take 0 MB .* leave ease out, raise recommend.search"):
         fit(model, trained)
+
+
+def test_old_pairs_count_less_also_where_weights_do_not_count(spark):
+    rows = [("u", "a", 5.0, 0.0), ("u", "b", 1.0, 10.0), ("v", "b", 1.0, 0.0)]
+    frame = spark.createDataFrame(rows, PAIRS)
+    found = {(r[0], r[1]): r[2] for r in frame.select("user_id", "content_id", Weighing(0.0, 10.0).column()).collect()}
+    assert found == {("u", "a"): 1.0, ("u", "b"): 0.5, ("v", "b"): 1.0}
+    own = histories(frame).orderBy("user_id").toArrow()["own"].combine_chunks().flatten()
+    assert list(Weighing(0.0, 10.0).values(own)) == [1.0, 0.5, 1.0]
 
 
 def test_models_without_what_they_need_try_nothing(spark, pairs):

@@ -18,7 +18,6 @@ from salience.recommend.models.interface import (
     Scorer,
     Training,
     Weighing,
-    faded,
     places_of,
 )
 from salience.recommend.topk import Items, collect_items
@@ -96,7 +95,7 @@ class Als:
 
     def fit(self, training: Training, parameters: Parameters) -> FittedAls:
         """Fit it; see als.fit."""
-        weight = faded(parameters["half_life_days"]).alias("weight")
+        weight = Weighing(half_life_days=parameters["half_life_days"]).column().cast("float").alias("weight")
         ratings = Ratings(training.pairs.select("user", "item", weight), training.user_ids, training.item_ids)
         point = Point(parameters["alpha"], parameters["regularisation"])
         settings = AlsSettings(

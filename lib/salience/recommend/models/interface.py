@@ -162,31 +162,27 @@ def histories(rows: DataFrame) -> DataFrame:
     return rows.groupBy("user_id").agg(F.array_sort(F.collect_list(each)).alias("own"))
 
 
-def faded(half_life_days: float | None, weight: str = "weight") -> Column:
-    """Return a pair's weight faded by its age; None for no fading."""
-    if half_life_days is None:
-        return F.col(weight)
-    return (F.col(weight) * F.pow(F.lit(0.5), F.col("age_days") / F.lit(float(half_life_days)))).cast("float")
-
-
 @dataclass(frozen=True)
 class Weighing:
-    """How a model counts a pair: (weight x 0.5 ^ (age / half-life)) ^ power; power 0 counts each pair alike."""
+    """How a model counts a pair: weight ^ power x 0.5 ^ (age / half-life); power 0 counts pairs of an age alike."""
 
     power: float = 1.0
     half_life_days: float | None = None
 
     def column(self) -> Column:
-        """Return it as a column of pairs."""
-        return F.pow(faded(self.half_life_days).cast("double"), F.lit(self.power))
+        """Return it as a column of pairs, double."""
+        value = F.pow(F.col("weight").cast("double"), F.lit(self.power))
+        if self.half_life_days is not None:
+            value *= F.pow(F.lit(0.5), F.col("age_days") / F.lit(float(self.half_life_days)))
+        # MLlib holds ratings in single precision; so does everything that is counted from them.
+        return value.cast("float").cast("double")
 
     def values(self, own: pa.StructArray) -> Doubles:
         """Return it for elements of HISTORY."""
-        # Like `faded`, in the single precision that MLlib holds ratings in.
-        values = _numbers(own.field("weight")).astype(np.float32)
+        values = _numbers(own.field("weight")).astype(np.float32).astype(np.float64) ** self.power
         if self.half_life_days is not None:
-            values = (values * 0.5 ** (_numbers(own.field("age_days")) / self.half_life_days)).astype(np.float32)
-        return values.astype(np.float64) ** self.power
+            values *= 0.5 ** (_numbers(own.field("age_days")) / self.half_life_days)
+        return values.astype(np.float32).astype(np.float64)
 
 
 def history_matrix(own: pa.ListArray, content_ids: pa.Array, weighing: Weighing) -> sp.csr_matrix:
