@@ -23,6 +23,7 @@ from salience.tables import catalog, ops, silver
 pytestmark = pytest.mark.integration
 
 WITHOUT_INTERVAL = {
+    "evaluate_recommender",
     "erase_users",
     "explain_event",
     "publish_release",
