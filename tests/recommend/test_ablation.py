@@ -5,7 +5,7 @@ from salience.recommend.ablation import BASE, LEARNED, as_settings, changes, lea
 from salience.tables import recommendations
 from salience.tables.conform import conform
 from salience.tables.rows import as_frame
-from tests.recommend.rows import CUT, contents, days_before, interactions
+from tests.recommend.rows import CUT, days_before, interactions
 
 ALIKE = 12
 
@@ -76,7 +76,6 @@ def test_windows_follow_each_other_and_the_last_one_ends_with_what_is_known(quic
 def test_an_action_that_misleads_is_found_out_left_out_and_worth_it_on_a_window_that_nobody_chose_on(
     spark, quick, misleading
 ):
-    assert contents(spark).isEmpty()
     found = learn(misleading, CUT, quick, print)
     assert found.settings.action_weights == {"like": 2.0, "unlike": -2.0}
     by_step = {(row["step"], row["variant"]): row for row in found.rows}

@@ -15,7 +15,8 @@ from salience.recommend.confidence import exact_sum
 from salience.recommend.models.interface import histories
 
 _SECONDS_PER_DAY = 86_400
-_SHOWN = 1 << 53
+_DRAWS = 1 << 53
+"""How many values a draw can take: the whole numbers that a double holds exactly."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def random_folds(train: DataFrame, relevant_weight: float, share: float, folds: 
     made = []
     for fold in range(folds):
         draw = F.shiftrightunsigned(F.xxhash64(F.xxhash64("user_id", "content_id"), F.lit(seed), F.lit(fold)), 11)
-        is_hidden = draw.cast("double") / F.lit(float(_SHOWN)) < F.lit(share)
+        is_hidden = draw.cast("double") / F.lit(float(_DRAWS)) < F.lit(share)
         made.append(split(train.where(~is_hidden), train.where(is_hidden), relevant_weight, cut))
     return made
 
