@@ -10,7 +10,7 @@ AIRFLOW_PYTEST := $(AIRFLOW_BIN)/pytest -p no:cacheprovider -c airflow_dags/pyte
 DEMO_DAY ?= 2026-11-14
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-airflow demo check test test-all bench bench-clean bench-quality lint package clean
+.PHONY: help setup setup-airflow demo check test test-all trials bench bench-clean bench-quality lint package clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -41,12 +41,15 @@ check: setup lint ## lint, types, import rules and unit tests
 	$(PYTEST) -m "not integration"
 
 test: setup setup-airflow lint ## everything in check, whole jobs, and Airflow's DAG
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not trial"
 	$(AIRFLOW_PYTEST) -m "not slow"
 
 test-all: setup setup-airflow lint ## everything in test, and the DAG run on a real Airflow; what CI runs
-	$(PYTEST)
+	$(PYTEST) -m "not trial"
 	$(AIRFLOW_PYTEST)
+
+trials: setup ## the longest trials, that test-all leaves out: before a release
+	$(PYTEST) -m trial
 
 bench: bench-clean bench-quality ## everything that is measured against a floor or a peer
 

@@ -202,20 +202,14 @@ def impatient(spark):
 
 
 @pytest.mark.parametrize(
-    ("place", "why"),
+    ("setting", "main", "place", "why"),
     [
-        ("nowhere://x/y", 'No FileSystem for scheme "nowhere"'),
-        ("nowhere:y", "Relative path in absolute URI"),
-        ("hdfs://127.0.0.1:1/y", "Connection refused"),
-    ],
-)
-@pytest.mark.parametrize(
-    ("setting", "main"),
-    [
-        ("warehouse", clean_interactions.main),
-        ("logs", clean_interactions.main),
-        ("logs", simulate_logs.main),
-        ("simulate.truth", simulate_logs.main),
+        ("warehouse", clean_interactions.main, "nowhere://x/y", 'No FileSystem for scheme "nowhere"'),
+        ("warehouse", clean_interactions.main, "nowhere:y", "Relative path in absolute URI"),
+        ("warehouse", clean_interactions.main, "hdfs://127.0.0.1:1/y", "Connection refused"),
+        ("logs", clean_interactions.main, "hdfs://127.0.0.1:1/y", "Connection refused"),
+        ("logs", simulate_logs.main, "nowhere:y", "Relative path in absolute URI"),
+        ("simulate.truth", simulate_logs.main, "nowhere://x/y", 'No FileSystem for scheme "nowhere"'),
     ],
 )
 def test_a_folder_on_a_file_system_out_of_reach_is_refused(

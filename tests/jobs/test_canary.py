@@ -25,7 +25,7 @@ from salience.sources.mapping import load_mapping
 from salience.tables import bronze, catalog, engagement, ops, recommendations, releases, silver
 from salience.tables.warehouse import Warehouse
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.trial, pytest.mark.timeout(3600)]
 
 WORD = "Qx7Canary"
 """In every raw id and text."""

@@ -29,6 +29,7 @@ def test_a_run_whose_files_were_corrected_and_taken_meanwhile_does_not_put_its_o
     assert feed.accepted() == {("new", DAYS[0]), ("e1", DAYS[0])}
 
 
+@pytest.mark.trial
 def test_files_that_change_while_they_are_cleaned_are_read_again_and_never_without_end(feed):
     feed.deliver(DAYS[0], event("old", "02T10:00:00"))
 
@@ -69,6 +70,7 @@ def test_a_delivery_that_keeps_changing_is_refused_and_the_others_of_the_run_are
     assert feed.accepted() == {("e0", DAYS[0]), ("e1", DAYS[1])}
 
 
+@pytest.mark.trial
 def test_a_delivery_whose_folder_vanishes_while_it_is_read_is_refused(feed):
     feed.deliver(DAYS[0], event("e1", "02T10:00:00"))
 
@@ -81,6 +83,7 @@ def test_a_delivery_whose_folder_vanishes_while_it_is_read_is_refused(feed):
     assert gone.problem == "its folder was taken away while it was read; deliver it again"
 
 
+@pytest.mark.trial
 def test_a_delivery_that_is_spoilt_once_it_was_taken_is_told_as_both(feed):
     feed.deliver(DAYS[0], event("e1", "02T10:00:00"))
     file = feed.logs / "feed" / "interactions" / f"dt={DAYS[0]}" / "part-0.parquet"

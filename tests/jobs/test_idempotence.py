@@ -65,7 +65,9 @@ def test_a_late_row_rewrites_only_its_own_event_day(feed):
     assert ("late", DAYS[3]) in feed.accepted()
 
 
-@pytest.mark.parametrize("died_behind", [bronze.EVENTS, silver.EXCLUDED_EVENTS], ids=str)
+@pytest.mark.parametrize(
+    "died_behind", [pytest.param(bronze.EVENTS, marks=pytest.mark.trial), silver.EXCLUDED_EVENTS], ids=str
+)
 def test_a_run_that_dies_before_it_settled_is_healed_by_the_same_day_and_by_any_other(feed, died_behind):
     feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e2", "02T11:00:00"))
     feed.clean(DAYS[0], datasets=EVENTS_ONLY)
@@ -84,7 +86,7 @@ def test_a_run_that_dies_before_it_settled_is_healed_by_the_same_day_and_by_any_
     assert other.rows() == feed.rebuilt(*DAYS[:3], datasets=EVENTS_ONLY)
 
 
-@pytest.mark.parametrize("died_behind", [bronze.USERS, silver.USERS], ids=str)
+@pytest.mark.parametrize("died_behind", [pytest.param(bronze.USERS, marks=pytest.mark.trial), silver.USERS], ids=str)
 def test_a_run_that_dies_with_a_refused_consent_is_healed_by_a_rerun_and_by_a_day_without_deliveries(feed, died_behind):
     feed.deliver(DAYS[1], event("e1", "03T10:00:00"))
     feed.deliver(DAYS[0], user("u-ann"), dataset="users")
@@ -116,6 +118,7 @@ def test_a_consent_refused_after_the_events_were_settled_excludes_them_and_its_c
     assert feed.rows() == feed.rebuilt(*DAYS[1:3])
 
 
+@pytest.mark.trial
 def test_late_rows_that_were_accepted_stay_when_max_lateness_is_lowered_until_their_delivery_is_taken_again(feed):
     """The late tap before midnight still makes the one behind it a double tap."""
     feed.deliver(DAYS[0], event("e1", "02T10:00:00"))
@@ -133,6 +136,7 @@ def test_late_rows_that_were_accepted_stay_when_max_lateness_is_lowered_until_th
     assert feed.rows() == feed.rebuilt(DAYS[0], DAYS[1], DAYS[3], datasets=EVENTS_ONLY, max_lateness_days=1)
 
 
+@pytest.mark.trial
 def test_late_rows_of_a_run_that_died_are_settled_by_one_with_a_lower_max_lateness(feed):
     feed.deliver(DAYS[0], event("e1", "02T10:00:00"))
     feed.deliver(DAYS[3], event("late", "02T12:00:00"))
@@ -158,7 +162,7 @@ def test_events_of_an_erased_person_leave_silver_for_good_and_keep_no_pseudonym(
         assert found == [(day, ["erased"], None) for day in (DAYS[0], DAYS[1], DAYS[1])]
 
 
-@pytest.mark.parametrize("state", ["refused", "held"])
+@pytest.mark.parametrize("state", [pytest.param("refused", marks=pytest.mark.trial), "held"])
 def test_a_correction_that_cannot_be_taken_leaves_the_day_as_it_was(feed, state):
     deliver_four_days(feed)
     feed.clean(*DAYS)
@@ -174,6 +178,7 @@ def test_a_correction_that_cannot_be_taken_leaves_the_day_as_it_was(feed, state)
     assert feed.hashes() == before
 
 
+@pytest.mark.trial
 def test_days_that_no_newly_known_consent_bears_on_are_not_read_again(feed):
     """Their files are taken away."""
     old = "2026-06-01"
@@ -193,7 +198,7 @@ def test_days_that_no_newly_known_consent_bears_on_are_not_read_again(feed):
     assert {tuple(row) for row in rows.collect()} == {("e1", "consent"), ("e2", "consent")}
 
 
-@pytest.mark.parametrize("state", ["vacuumed", "noted by no commit"])
+@pytest.mark.parametrize("state", [pytest.param("vacuumed", marks=pytest.mark.trial), "noted by no commit"])
 def test_consent_is_looked_for_everywhere_where_it_cannot_be_told_what_was_known(feed, state):
     """The commits of an earlier schema did not note what was known of people."""
     feed.deliver(DAYS[0], user("bob"), user("cat", analysed=False), dataset="users")
@@ -242,7 +247,7 @@ def commits_of_another_platform(feed: Platform, table, count: int) -> None:
         (log / f"{n:020}.json").write_text(json.dumps({"commitInfo": about}) + "\n", encoding="utf-8")
 
 
-@pytest.mark.parametrize("dataset", ["interactions", "users"])
+@pytest.mark.parametrize("dataset", [pytest.param("interactions", marks=pytest.mark.trial), "users"])
 def test_a_run_that_died_is_healed_though_other_platforms_committed_hundreds_of_times_since(feed, dataset):
     table, row = {
         "interactions": (bronze.EVENTS, event("e1", "02T10:00:00")),

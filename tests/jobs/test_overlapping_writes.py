@@ -117,7 +117,9 @@ class Paused:
         assert self.go.wait(200)
 
 
-@pytest.mark.parametrize("empties", [False, True], ids=["corrected", "emptied"])
+@pytest.mark.parametrize(
+    "empties", [pytest.param(False, id="corrected"), pytest.param(True, id="emptied", marks=pytest.mark.trial)]
+)
 def test_of_two_transactions_on_one_day_the_later_is_settled_again(feed, empties):
     feed.deliver(DAYS[0], event("e1", "02T10:00:00"))
     feed.deliver(DAYS[1], event("late", "02T11:00:00"))
@@ -131,6 +133,7 @@ def test_of_two_transactions_on_one_day_the_later_is_settled_again(feed, empties
     assert feed.rows() == feed.rebuilt(*DAYS[:2], datasets=EVENTS_ONLY)
 
 
+@pytest.mark.trial
 def test_of_two_transactions_on_people_the_later_is_settled_again(feed):
     feed.deliver(DAYS[0], user("u-ann"), dataset="users")
     feed.deliver(DAYS[1], user("bob"), dataset="users")
@@ -178,6 +181,7 @@ def test_verdicts_put_over_newer_ones_by_a_run_that_then_fails_are_settled_again
     assert feed.rows() == feed.rebuilt(*DAYS[:3], datasets=EVENTS_ONLY)
 
 
+@pytest.mark.trial
 def test_of_three_runs_an_older_reading_below_the_newest_is_settled_again_though_its_run_died(feed):
     feed.deliver(DAYS[0], event("old", "02T10:00:00"))
     feed.deliver(DAYS[1], event("late", "02T11:00:00"))
@@ -196,6 +200,7 @@ def test_of_three_runs_an_older_reading_below_the_newest_is_settled_again_though
     assert feed.accepted() == {("old", DAYS[0]), ("late", DAYS[1]), ("other", DAYS[3])}
 
 
+@pytest.mark.trial
 def test_a_consent_that_is_corrected_twice_while_runs_overlap_counts_as_it_was_told_last(feed):
     feed.deliver(DAYS[0], user("bob", analysed=False), dataset="users")
     feed.deliver(DAYS[1], event("e1", "03T10:00:00", uid="bob"))

@@ -36,6 +36,7 @@ def changed_conf(tmp_path: Path, platform: str, mapping: str) -> Path:
     return conf
 
 
+@pytest.mark.trial
 def test_two_processes_that_clean_days_that_bear_on_one_another_end_as_one_run(feed):
     feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("t1", "02T23:59:59.700", post_id="p9"))
     feed.deliver(DAYS[1], event("e1", "02T10:00:00"), event("t2", "03T00:00:00.200", post_id="p9"))
@@ -85,6 +86,7 @@ def test_a_process_that_is_killed_between_bronze_and_silver_is_healed_by_the_sam
     assert feed.rows() == other.rows() == feed.rebuilt(*DAYS[:2], datasets=EVENTS_ONLY)
 
 
+@pytest.mark.trial
 def test_a_machine_in_another_time_zone_ends_in_the_same_tables_and_tells_the_same_times(feed):
     rows = [
         event("e1", "02T10:00:00"),

@@ -30,8 +30,11 @@ def test_two_platforms_on_the_same_day_and_two_days_of_one_platform_at_once_end_
 
 @pytest.mark.parametrize(
     "moment",
-    [{"ahead": bronze.EVENTS}, {"behind": bronze.EVENTS}, {"ahead": silver.INTERACTIONS}],
-    ids=["judged", "in bronze", "about to settle"],
+    [
+        pytest.param({"ahead": bronze.EVENTS}, id="judged", marks=pytest.mark.trial),
+        pytest.param({"behind": bronze.EVENTS}, id="in bronze", marks=pytest.mark.trial),
+        pytest.param({"ahead": silver.INTERACTIONS}, id="about to settle"),
+    ],
 )
 def test_a_run_overtaken_by_a_corrected_delivery_leaves_nothing_of_its_older_reading(feed, moment):
     feed.deliver(DAYS[0], event("e0", "02T09:00:00"))
@@ -49,6 +52,7 @@ def test_a_run_overtaken_by_a_corrected_delivery_leaves_nothing_of_its_older_rea
     assert feed.rows() == feed.rebuilt(*DAYS[:2], datasets=EVENTS_ONLY)
 
 
+@pytest.mark.trial
 def test_a_run_that_is_overtaken_and_then_dies_is_healed_by_the_next_one(feed):
     feed.deliver(DAYS[0], event("old", "02T10:00:00"))
 
@@ -63,7 +67,9 @@ def test_a_run_that_is_overtaken_and_then_dies_is_healed_by_the_next_one(feed):
     assert feed.accepted() == {("old", DAYS[0]), ("late", DAYS[1])}
 
 
-@pytest.mark.parametrize("table", [silver.REJECTED_EVENTS, silver.EXCLUDED_EVENTS], ids=str)
+@pytest.mark.parametrize(
+    "table", [pytest.param(silver.REJECTED_EVENTS, marks=pytest.mark.trial), silver.EXCLUDED_EVENTS], ids=str
+)
 def test_what_a_run_that_was_overtaken_left_before_it_died_is_healed_by_any_other_day(feed, table):
     feed.deliver(DAYS[0], event("e0", "02T10:00:00"))
     feed.deliver(DAYS[1], event("e0", "02T10:00:00"), event("x", "never"), event("e1", "03T10:00:00"))
@@ -84,6 +90,7 @@ def test_what_a_run_that_was_overtaken_left_before_it_died_is_healed_by_any_othe
     assert [feed.warehouse.version(one) for one in (silver.INTERACTIONS, table)] == versions
 
 
+@pytest.mark.trial
 def test_an_emptied_delivery_that_changes_nothing_does_not_take_another_runs_commit_for_its_own(feed):
     """It settles a day for a refused consent, from a reading that the other run made old."""
     feed.deliver(DAYS[1], event("e1", "03T10:00:00"), event("e2", "03T11:00:00", uid="bob"))
@@ -100,6 +107,7 @@ def test_an_emptied_delivery_that_changes_nothing_does_not_take_another_runs_com
     assert feed.accepted() == {("e2", DAYS[1]), ("late", DAYS[2])}
 
 
+@pytest.mark.trial
 def test_the_counts_of_a_run_that_was_overtaken_are_those_of_the_verdicts_that_stand(feed):
     """The other run takes the delivery that the copy's winner comes with."""
     feed.deliver(DAYS[1], event("e1", "02T10:00:00"), event("e2", "03T10:00:00"), event("x", "never"))
@@ -133,6 +141,7 @@ def test_people_who_refuse_while_events_are_settled_are_excluded_and_no_older_re
     assert feed.rows() == feed.rebuilt(*DAYS[:2])
 
 
+@pytest.mark.trial
 def test_what_was_odd_by_a_reading_that_another_run_made_old_is_not_told(feed):
     feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e9", "02T12:00:00"))
     feed.deliver(DAYS[1], event("e1", "02T11:00:00"), event("e2", "03T10:00:00"))

@@ -123,6 +123,7 @@ def test_a_refusal_that_reaches_frozen_days_takes_just_its_own_events_out_also_a
     assert cleaned.warehouse.read(silver.EXCLUDED_EVENTS).count() == 2
 
 
+@pytest.mark.trial
 def test_nothing_is_deleted_that_a_dead_run_left_unsettled_and_what_is_torn_survives(cleaned, capsys):
     cleaned.deliver(
         "2026-11-03", event("a3", "03T10:00:00"), event("late", "02T12:00:00"), event("more", "03T13:00:00")
@@ -143,6 +144,7 @@ def test_nothing_is_deleted_that_a_dead_run_left_unsettled_and_what_is_torn_surv
     assert cleaned.accepted() == ACCEPTED
 
 
+@pytest.mark.trial
 def test_the_ledger_comes_first_so_a_run_that_dies_before_it_deletes_freezes_already(cleaned, monkeypatch):
     into = cleaned.warehouse
     monkeypatch.setattr(into, "delete_before", lambda *_: crash())
