@@ -14,6 +14,7 @@ from salience.job import Job, run_job
 from salience.recommend.availability import people
 from salience.recommend.caching import kept
 from salience.recommend.candidates import as_rows, for_nobody, personal, trending
+from salience.recommend.gate import in_force
 from salience.recommend.split import end_of
 from salience.recommend.training import COLUMNS, for_tasks
 from salience.tables import recommendations, silver
@@ -38,9 +39,9 @@ def main(job: Job) -> None:
             else:
                 job.say(f"{platform}: finds what ALS proposes, and why")
                 model = job.models.load(saved)
-                items = model.frames["item_factors"]
+                items, weighing = model.frames["item_factors"], in_force(model.manifest, settings)
                 fitted = for_tasks(items, model.manifest)
-                lists = stack.enter_context(kept(personal(served, interactions, known, cut, items, fitted, settings)))
+                lists = stack.enter_context(kept(personal(served, interactions, known, cut, items, fitted, weighing)))
             found.append(as_rows(lists, platform, "als", because=F.col("item.because")))
             found.append(as_rows(trending(served, interactions, known, cut, lists, settings), platform, "trending"))
         job.say("fills up with what is popular")

@@ -160,6 +160,12 @@ class Job:
         """Return where the model lies that this run's release uses."""
         return releases.resolve_model(self.warehouse, name, self.release, made_by)
 
+    def earlier_manifest(self, name: str) -> Mapping[str, Any] | None:
+        """Return the manifest of the model that was in force on the day before the as-of day; None where none was."""
+        before = releases.newest(self.warehouse, (self.as_of - timedelta(days=1)).isoformat())
+        saved = before.models.get(name) if before else None
+        return self.models.load(saved).manifest if saved and self.models.is_intact(saved) else None
+
     def say(self, text: str) -> None:
         """Tell what the job is doing now."""
         self.progress.say(self.name, text)

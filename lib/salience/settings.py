@@ -147,6 +147,16 @@ class AlsSettings(_Group):
     seed: int
 
 
+class GateSettings(_Group):
+    """When a configuration takes the place of the one in force (jobs/train_recommender.py)."""
+
+    margin: float = Field(ge=0, lt=1)
+    """Its ndcg may be smaller by this share of that of the configuration in force: the lower end of the paired 95 %
+    interval of the difference has to lie above that."""
+    min_users: int = Field(ge=1)
+    """With fewer people to judge, the configuration in force stays."""
+
+
 class SearchSettings(_Group):
     """What jobs/evaluate_recommender.py tries for each model, the most promising value of each list first."""
 
@@ -218,16 +228,21 @@ class RecommendSettings(_Group):
     """Actions on a new content that make it relevant when recommenders are judged."""
     relevant_rating: float
     """A `rate` interaction is relevant from this rating on."""
+    similar: int = Field(ge=1, le=1000)
+    """Neighbours of each content and of each person in gold.content_similarity and gold.user_similarity."""
     evaluation_days: float = Field(gt=0, le=MAX_DAYS)
     """Length of the choosing window and of the reporting window, in days."""
     evaluation_k: int = Field(ge=1)
     """The k of ndcg@k and recall@k."""
+    compared: list[Literal["similarity", "user_similarity", "ease", "svd", "tags"]]
+    """Recommenders that ALS is judged beside, each at the first point of its grid in `search`."""
     popularity_half_lives_days: list[Weight] = Field(min_length=1)
     """Half-lives of the popularity baselines."""
     trending_half_life_days: float = Field(gt=0)
     """Half-life of the popularity that fills the lists of people whom ALS does not know."""
     bootstrap_replicates: int = Field(ge=100)
     als: AlsSettings
+    gate: GateSettings
     search: SearchSettings
     confidence: ConfidenceSettings
 

@@ -1,7 +1,10 @@
+import json
+
 import pytest
 
 from salience.recommend.als import Point
 from salience.recommend.evaluate import Choice, choose, judged, report
+from salience.recommend.models.als import als_at
 from salience.recommend.popularity import ALL_TIME
 from salience.recommend.ranking import METRICS
 from salience.recommend.split import cuts
@@ -62,8 +65,8 @@ def test_means_are_over_the_judged_people_and_als_finds_what_alike_people_like(s
     ]
     finds = [(f"{taste}{n}", f"{taste}-{n}", "like", 1) for taste in "ab" for n in range(6)]
     events = interactions(spark, *rows, *finds)
-    point = {"als": Point(10.0, 0.1)}
-    with judged(events, contents(spark), days_before(3), CUT, point, [7.0], quick) as found:
+    models = {"als": als_at(Point(10.0, 0.1), quick.als)}
+    with judged(events, contents(spark), days_before(3), CUT, models, [7.0], quick) as found:
         assert found.users == 12
         assert found.means["ndcg:als"] == 1.0
         assert found.means["recall:als"] == 1.0
@@ -85,13 +88,15 @@ def test_the_report_has_every_model_with_paired_intervals_and_conforms_to_its_co
     windows = cuts(AS_OF, quick.evaluation_days)
     choice = choose(year, contents(spark), windows, quick)
     grid = {f"ALS with alpha {alpha} and regularisation 0.1" for alpha in (1, 10)}
-    baselines = {"popularity_all_time", "popularity_1d", "popularity_7d"}
+    baselines = {"similarity", "popularity_all_time", "popularity_1d", "popularity_7d"}
     assert choice.tried.keys() == grid
     assert choice.tried[str(choice.point)] == max(choice.tried[name] for name in grid)
     rows = report(year, contents(spark), windows, choice, quick)
     assert {row["model"] for row in rows} == {"als"} | baselines | {f"als - {baseline}" for baseline in baselines}
     assert {row["metric"] for row in rows} == set(METRICS)
     assert {row["model"] for row in rows if row["is_published"]} == {"als"}
+    (neighbours,) = {row["settings"] for row in rows if row["model"] == "similarity"}
+    assert json.loads(neighbours)["shrinkage"] == quick.search.shrinkages[0]
     by_model = {row["model"]: row for row in rows if row["metric"] == "ndcg"}
     difference = by_model["als"]["value"] - by_model["popularity_all_time"]["value"]
     assert by_model["als - popularity_all_time"]["value"] == pytest.approx(difference, abs=1e-15)
@@ -99,7 +104,20 @@ def test_the_report_has_every_model_with_paired_intervals_and_conforms_to_its_co
     stamped = as_frame(spark, recommendations.EVALUATION, [{"platform": "feed", **row} for row in rows]).selectExpr(
         "*", "'r' AS release_id"
     )
-    assert conform(recommendations.EVALUATION, stamped).count() == 7 * len(METRICS)
+    assert conform(recommendations.EVALUATION, stamped).count() == 9 * len(METRICS)
+
+
+def test_als_shows_nothing_that_is_not_available_and_learns_from_it_all_the_same(spark, quick):
+    """Everybody who likes a, b and c likes `gone` too; who lacks it would get it before d, which few like."""
+    fans = [(f"x{n}", name, "like", 8) for n in range(6) for name in ("a", "b", "c", "gone")]
+    rows = [*fans, ("x0", "d", "like", 8), *[("u", name, "like", 8) for name in "abc"], ("u", "d", "like", 1)]
+    models = {"als": als_at(Point(10.0, 0.1), quick.als)}
+    events, one = interactions(spark, *rows), quick.model_copy(update={"evaluation_k": 1})
+    found = []
+    for known in (contents(spark), contents(spark, ("gone", None, days_before(4)))):
+        with judged(events, known, days_before(3), CUT, models, [], one) as told:
+            found.append(told.means["ndcg:als"])
+    assert found == [0.0, 1.0]
 
 
 def test_too_little_history_gives_the_first_choice_and_no_report(spark, quick):

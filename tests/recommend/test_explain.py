@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from salience.errors import InputError
 from salience.recommend import als
 from salience.recommend.als import Point
 from salience.recommend.confidence import histories
 from salience.recommend.explain import contributions, explain
 from salience.recommend.foldin import Own, fold_in, model_of
+from salience.recommend.models.interface import training
 from salience.recommend.topk import collect_items, top_k
 
 POINT = Point(alpha=4.0, regularisation=0.1)
@@ -27,7 +27,8 @@ def trained(spark):
     ]
     settings = als.AlsSettings(rank=5, iterations=4, alphas=[4], regularisations=[0.1], blocks=2, seed=1)
     preferences = weighted(spark, *rows)
-    with als.prepared(preferences, 2) as ratings:
+    with training(preferences.selectExpr("*", "0D AS age_days"), 2) as held:
+        ratings = als.Ratings(held.pairs.select("user", "item", "weight"), held.user_ids, held.item_ids)
         fitted = als.fit(ratings, settings, POINT)
         items = collect_items(fitted.item_factors)
         users = {r["user_id"]: np.array(r["features"]) for r in fitted.user_factors.collect()}
@@ -101,9 +102,3 @@ def test_people_with_no_content_that_the_model_knows_are_left_out(spark, trained
     _, _, model, _ = trained
     strangers = histories(weighted(spark, ("x", "new", 1.0), ("y", "c01", 1.0), ("y", "new", 1.0)))
     assert [r["user_id"] for r in fold_in(strangers, model).collect()] == ["y"]
-
-
-def test_training_on_nothing_is_refused_with_one_clear_line(spark):
-    refused = pytest.raises(InputError, match="no interaction with a positive weight to train on")
-    with refused, als.prepared(weighted(spark), 2):
-        pass

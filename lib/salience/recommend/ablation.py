@@ -12,10 +12,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.errors import InputError
+from salience.recommend.als import Point
 from salience.recommend.caching import kept
 from salience.recommend.confidence import preferences
-from salience.recommend.models.als import Als
+from salience.recommend.models.als import als_at
 from salience.recommend.models.interface import histories, training
+from salience.recommend.pairs import pairs
 from salience.recommend.ranking import per_person
 from salience.recommend.search import ranked
 from salience.recommend.split import judged_people
@@ -165,12 +167,6 @@ def judged(
     return rows
 
 
-def _pairs(interactions: DataFrame, cut: datetime, variant: RecommendSettings) -> DataFrame:
-    # They are faded already, each interaction by its own age.
-    age = F.lit(0.0).alias("age_days")
-    return preferences(interactions, cut, variant).select("user_id", "content_id", "weight", age)
-
-
 @contextmanager
 def _in_window(
     interactions: DataFrame,
@@ -181,11 +177,7 @@ def _in_window(
 ) -> Iterator[DataFrame]:
     """Yield a row a person with a column of ndcg for each variant; 0 where the variant leaves nothing to learn from."""
     cut, end = window
-    als, k = settings.als, settings.evaluation_k
-    points = (
-        {"rank": als.rank, "alpha": als.alphas[0], "regularisation": als.regularisations[0], "half_life_days": None},
-    )
-    model = Als(als.iterations, als.blocks, als.seed, points)
+    k = settings.evaluation_k
     known = preferences(interactions, cut, tried[BASE])
     with kept(judged_people(interactions, known, cut, end, settings)) as people, ExitStack() as stack:
         if people.isEmpty():
@@ -195,12 +187,13 @@ def _in_window(
             )
         lists = []
         for name, variant in tried.items():
-            weighted = stack.enter_context(kept(_pairs(interactions, cut, variant)))
+            weighted = stack.enter_context(kept(pairs(interactions, cut, variant)))
             if weighted.isEmpty():
                 continue
-            made = stack.enter_context(training(weighted, als.blocks))
+            made = stack.enter_context(training(weighted, variant.als.blocks))
+            model, point = als_at(Point(variant.als.alphas[0], variant.als.regularisations[0]), variant.als)
             asking = people.select("user_id", "seen").join(histories(weighted), "user_id", how="inner")
-            lists.append(ranked({name: model.fit(made, points[0])}, {name: {name: 1.0}}, asking, k))
+            lists.append(ranked({name: model.fit(made, point)}, {name: {name: 1.0}}, asking, k))
         told = per_person(reduce(DataFrame.union, lists), people, list(tried), k)
         each = [F.max(F.when(F.col("model") == name, F.col("ndcg"))).alias(columns[name]) for name in tried]
         with kept(told.groupBy("user_id").agg(*each)) as wide:

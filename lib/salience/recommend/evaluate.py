@@ -15,7 +15,11 @@ from salience.recommend import als, ranking
 from salience.recommend.als import Point
 from salience.recommend.availability import unavailable
 from salience.recommend.caching import kept
-from salience.recommend.confidence import exact_sum, preferences
+from salience.recommend.confidence import exact_sum
+from salience.recommend.models.als import als_at
+from salience.recommend.models.catalogue import catalogue
+from salience.recommend.models.interface import Fitted, Parameters, Recommender, histories, training
+from salience.recommend.pairs import hidden, pairs, tags
 from salience.recommend.popularity import (
     ALL_TIME,
     HalfLife,
@@ -24,6 +28,7 @@ from salience.recommend.popularity import (
     popularity,
     popularity_settings,
 )
+from salience.recommend.search import ranked
 from salience.recommend.split import Cuts, judged_people
 from salience.recommend.topk import collect_items, top_k
 from salience.settings import RecommendSettings
@@ -34,11 +39,13 @@ ALS = "als"
 
 @dataclass(frozen=True)
 class Judged:
-    """Each person's metrics (columns `<metric>:<model>`), their means over people, and how many people there are."""
+    """Each person's metrics (columns `<metric>:<model>`), their means over people, how many people there are, and with
+    which parameters each model was fitted."""
 
     per_person: DataFrame
     means: Mapping[str, float]
     users: int
+    fitted_with: Mapping[str, Parameters]
 
 
 @dataclass(frozen=True)
@@ -60,17 +67,18 @@ def judged(
     contents: DataFrame,
     cut: datetime,
     end: datetime,
-    points: Mapping[str, Point],
+    models: Mapping[str, tuple[Recommender, Parameters | None]],
     lives: Sequence[HalfLife],
     settings: RecommendSettings,
 ) -> Iterator[Judged | None]:
-    """Fit each point on what lies before `cut`, and judge it and popularity baselines on [cut, end).
+    """Fit each model on what lies before `cut`, and judge it and popularity baselines on [cut, end).
 
     Args:
         interactions: rows of silver.interactions of one platform.
         contents: rows of silver.contents of that platform.
         cut, end: the judging window.
-        points: name of a model -> its grid point.
+        models: name -> a model and its parameters, None for the first point of its grid. A model without a grid has
+            nothing to go on, and nobody a list of it.
         lives: half-lives of the baselines, if any.
         settings: everything else.
 
@@ -78,7 +86,7 @@ def judged(
         what was measured; None where nobody can be judged.
     """
     with (
-        kept(preferences(interactions, cut, settings)) as weighted,
+        kept(pairs(interactions, cut, settings)) as weighted,
         kept(judged_people(interactions, weighted, cut, end, settings)) as people,
         kept(unavailable(contents, cut)) as gone,
     ):
@@ -86,19 +94,21 @@ def judged(
             yield None
             return
         k = settings.evaluation_k
-        with als.prepared(weighted, settings.als.blocks) as ratings:
-            lists = []
+        with training(weighted, settings.als.blocks, tags(contents, cut)) as trained:
+            lists, fitted = [], dict[str, Fitted]()
             if lives:
                 popular = popularity(interactions, cut, lives, settings).join(gone, "content_id", how="left_anti")
                 lists.append(_popular_lists(people, popular, lives, k))
-            for name, point in points.items():
-                factors = als.fit(ratings, settings.als, point)
-                available = factors.item_factors.join(gone, "content_id", how="left_anti")
-                asking = people.select("user_id", "seen").join(factors.user_factors, "user_id", how="inner")
-                lists.append(_named(top_k(asking, collect_items(available), k), name))
-            names = [*points, *map(model_name, lives)]
+            for name, (model, parameters) in models.items():
+                for point in [parameters] if parameters is not None else model.grid(trained)[:1]:
+                    fitted[name] = model.fit(trained, point)
+            if fitted:
+                asking = people.select("user_id", "seen").join(histories(weighted), "user_id", how="inner")
+                each = {name: {name: 1.0} for name in fitted}
+                lists.append(ranked(fitted, each, asking, k, hidden(contents, cut)))
+            names = [*models, *map(model_name, lives)]
             with kept(_wide(ranking.per_person(reduce(DataFrame.union, lists), people, names, k), names)) as per_person:
-                yield _summed_up(per_person)
+                yield _summed_up(per_person, {name: one.settings for name, one in fitted.items()})
 
 
 def choose(interactions: DataFrame, contents: DataFrame, cuts: Cuts, settings: RecommendSettings) -> Choice:
@@ -110,7 +120,8 @@ def choose(interactions: DataFrame, contents: DataFrame, cuts: Cuts, settings: R
     first = next(iter(points.values()))
     if len(points) == 1:
         return Choice(first, {})
-    with judged(interactions, contents, cuts.train_end, cuts.choose_end, points, [], settings) as found:
+    models = {name: als_at(point, settings.als) for name, point in points.items()}
+    with judged(interactions, contents, cuts.train_end, cuts.choose_end, models, [], settings) as found:
         if found is None:
             return Choice(first, {})
         reached = {name: found.means[f"ndcg:{name}"] for name in points}
@@ -120,21 +131,24 @@ def choose(interactions: DataFrame, contents: DataFrame, cuts: Cuts, settings: R
 def report(
     interactions: DataFrame, contents: DataFrame, cuts: Cuts, choice: Choice, settings: RecommendSettings
 ) -> list[dict[str, Any]]:
-    """Judge the choice and the baselines in the reporting window.
+    """Judge the choice, what it is compared with and the popularity baselines in the reporting window.
 
     Returns:
         rows of gold.recommender_evaluation without release and platform; none where nobody can be judged.
     """
     window, lives = (cuts.choose_end, cuts.report_end), half_lives(settings)
-    with judged(interactions, contents, *window, {ALS: choice.point}, lives, settings) as found:
+    known = catalogue(settings, timed=False)
+    models = {ALS: als_at(choice.point, settings.als)} | {name: (known[name], None) for name in settings.compared}
+    with judged(interactions, contents, *window, models, lives, settings) as found:
         if found is None:
             return []
-        pairs = [(ALS, model_name(life)) for life in lives]
-        values = _with_differences(found.means, pairs)
-        intervals = _intervals(found.per_person, pairs, settings)
-        used = {ALS: als.fit_settings(choice.point, settings)}
+        compared = [(ALS, name) for name in (*settings.compared, *map(model_name, lives))]
+        values = _with_differences(found.means, compared)
+        intervals = _intervals(found.per_person, compared, settings)
+        weights = als.weight_settings(settings)
+        used = {name: {**found.fitted_with.get(name, {}), **weights} for name in models}
         used |= {model_name(life): popularity_settings(life, settings) for life in lives}
-        used |= {f"{a} - {b}": {a: used[a], b: used[b]} for a, b in pairs}
+        used |= {f"{a} - {b}": {a: used[a], b: used[b]} for a, b in compared}
         return [
             {
                 "model": name,
@@ -161,10 +175,6 @@ def _popular_lists(people: DataFrame, popular: DataFrame, lives: Sequence[HalfLi
     return top_k(asking, collect_items(popular), k).select("user_id", "model", "top")
 
 
-def _named(lists: DataFrame, model: str) -> DataFrame:
-    return lists.select("user_id", F.lit(model).alias("model"), "top")
-
-
 def _wide(per_person: DataFrame, models: Sequence[str]) -> DataFrame:
     """Return a row a person with a column `<metric>:<model>` each."""
     columns = [
@@ -175,13 +185,13 @@ def _wide(per_person: DataFrame, models: Sequence[str]) -> DataFrame:
     return per_person.groupBy("user_id").agg(*columns)
 
 
-def _summed_up(per_person: DataFrame) -> Judged:
+def _summed_up(per_person: DataFrame, fitted_with: Mapping[str, Parameters]) -> Judged:
     columns = [name for name in per_person.columns if name != "user_id"]
     users = F.count("*")
     means = [(exact_sum(F.col(f"`{name}`")) / users).alias(name) for name in columns]
     row = per_person.agg(users.alias("users"), *means).head()
     assert row is not None
-    return Judged(per_person, {name: row[name] for name in columns}, row["users"])
+    return Judged(per_person, {name: row[name] for name in columns}, row["users"], fitted_with)
 
 
 def _with_differences(values: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """One pass over people that scores every content by several models, mixes them and keeps the k best of each mix."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,17 +27,26 @@ class Panel:
     places: Mapping[str, Integers | None]
     """Where each scorer's contents lie in `content_ids`; None where they are the same."""
     mixes: Mapping[str, Mix]
+    hidden: Integers
+    """Places that nobody is shown."""
 
 
-def panel(scorers: Mapping[str, Scorer], mixes: Mapping[str, Mix]) -> Panel:
-    """Put models over the union of what they know."""
+def panel(scorers: Mapping[str, Scorer], mixes: Mapping[str, Mix], hidden: Collection[str] = ()) -> Panel:
+    """Put models over the union of what they know.
+
+    Args:
+        scorers: by name.
+        mixes: what lists are wanted of.
+        hidden: contents that nobody is shown; models learn from them all the same.
+    """
     known = sorted(set().union(*(scorer.content_ids.to_pylist() for scorer in scorers.values())))
     ids = pa.array(known, pa.string())
     places = {
         name: None if len(scorer.content_ids) == len(ids) else places_of(scorer.content_ids, ids)
         for name, scorer in scorers.items()
     }
-    return Panel(ids, scorers, places, mixes)
+    unseen = places_of(pa.array(sorted(hidden), pa.string()), ids)
+    return Panel(ids, scorers, places, mixes, unseen[unseen >= 0])
 
 
 def top_lists(asking: DataFrame, wanted: Panel, k: int) -> DataFrame:
@@ -67,7 +76,9 @@ def _lister(shared: Broadcast[Panel], k: int) -> Callable[[Iterator[pa.RecordBat
             for start in range(0, whole.num_rows, rows_at_once):
                 batch = whole.slice(start, rows_at_once)
                 seen = seen_places(batch.column("seen"), wanted.content_ids)
-                for name, scores in mixed(batch, wanted):
+                for name, told in mixed(batch, wanted):
+                    scores = told.copy() if len(wanted.hidden) else told  # other mixes are made of them too
+                    scores[:, wanted.hidden] = -np.inf
                     columns, picked, lengths = best(scores, *seen, k)
                     found = [wanted.content_ids.take(pa.array(columns)), pa.array(picked)]
                     top = lists_of(pa.StructArray.from_arrays(found, ["content_id", "score"]), lengths)

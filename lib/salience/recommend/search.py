@@ -1,6 +1,6 @@
 """Chooses each model's parameters, and the weights of a blend of them, on inner splits of train."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement, permutations
 from time import monotonic
@@ -135,12 +135,14 @@ def reached(
     return told
 
 
-def ranked(models: Mapping[str, Fitted], mixes: Mapping[str, Mix], people: DataFrame, k: int) -> DataFrame:
-    """Return the k best contents of each person by each mix of models: user_id, model, top."""
+def ranked(
+    models: Mapping[str, Fitted], mixes: Mapping[str, Mix], people: DataFrame, k: int, hidden: Collection[str] = ()
+) -> DataFrame:
+    """Return the k best contents of each person by each mix of models, but for hidden ones: user_id, model, top."""
     asking = people.select("user_id", "own", "seen")
     for model in models.values():
         asking = model.asked(asking)
-    return top_lists(asking, panel({name: model.scorer() for name, model in models.items()}, mixes), k)
+    return top_lists(asking, panel({name: model.scorer() for name, model in models.items()}, mixes, hidden), k)
 
 
 def told(found: Found) -> dict[str, Any]:

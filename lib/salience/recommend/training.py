@@ -2,16 +2,23 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 from typing import Any
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
+from salience.errors import InputError
 from salience.recommend import als
-from salience.recommend.als import Point
-from salience.recommend.confidence import preferences
-from salience.recommend.evaluate import Choice
+from salience.recommend.als import Point, Ratings
+from salience.recommend.caching import kept
 from salience.recommend.foldin import Model, model_of
+from salience.recommend.gate import Verdict
+from salience.recommend.models.interface import Training, training
+from salience.recommend.models.similarity import Alike, Similarity
+from salience.recommend.pairs import pairs
 from salience.recommend.topk import collect_items
 from salience.settings import RecommendSettings
 
@@ -19,36 +26,73 @@ COLUMNS = ["platform", "user_id", "content_id", "action", "event_time", "rating"
 """What recommenders need of silver.interactions."""
 
 
+@dataclass(frozen=True)
+class Fit:
+    """What was fitted on everything.
+
+    frames: to save: user_factors(user_id, features) and item_factors(content_id, features), array<float>.
+    content_similarity, user_similarity: rows of these tables of gold without release and platform.
+    """
+
+    frames: Mapping[str, DataFrame]
+    content_similarity: DataFrame
+    user_similarity: DataFrame
+
+
 @contextmanager
-def fitted(
-    interactions: DataFrame, cut: datetime, point: Point, settings: RecommendSettings
-) -> Iterator[Mapping[str, DataFrame]]:
-    """Fit ALS on everything before `cut`.
+def fitted(interactions: DataFrame, cut: datetime, settings: RecommendSettings) -> Iterator[Fit]:
+    """Fit ALS at the first point of its grid, and the neighbours of contents and people, on everything before `cut`.
 
     Yields:
-        the frames to save, for as long as the block lasts: user_factors(user_id, features) and
-        item_factors(content_id, features), array<float>.
+        what was fitted, for as long as the block lasts.
 
     Raises:
         InputError: there is nothing to train on.
     """
-    with als.prepared(preferences(interactions, cut, settings), settings.als.blocks) as ratings:
-        factors = als.fit(ratings, settings.als, point)
-        yield {"user_factors": factors.user_factors, "item_factors": factors.item_factors}
+    with kept(pairs(interactions, cut, settings)) as weighted:
+        if weighted.isEmpty():
+            raise InputError(
+                "there is no interaction with a positive weight to train on; check the interval, "
+                "recommend.window_days and recommend.action_weights"
+            )
+        with training(weighted, settings.als.blocks) as trained:
+            ratings = Ratings(trained.pairs.select("user", "item", "weight"), trained.user_ids, trained.item_ids)
+            factors = als.fit(ratings, settings.als, Point(settings.als.alphas[0], settings.als.regularisations[0]))
+            frames = {"user_factors": factors.user_factors, "item_factors": factors.item_factors}
+            yield Fit(frames, *_neighbours(trained, settings))
+
+
+def neighbours(fits: Mapping[str, Fit], table: str) -> DataFrame:
+    """Return what was fitted of each platform as rows of gold.content_similarity or gold.user_similarity."""
+    found: list[DataFrame] = [
+        getattr(fit, table).select(F.lit(name).alias("platform"), "*") for name, fit in fits.items()
+    ]
+    return reduce(DataFrame.union, found)
+
+
+def _neighbours(trained: Training, settings: RecommendSettings) -> tuple[DataFrame, DataFrame]:
+    tried = settings.search
+    near = ([settings.similar], tried.shrinkages[:1], [0.0], [None], tried.longest_history)
+    contents, people = Similarity(*near), Alike(*near)
+    alike = contents.fit(trained, contents.grid(trained)[0]).content_similarity
+    users_alike = people.fit(trained, people.grid(trained)[0]).user_similarity
+    method = F.lit("cosine").alias("method")
+    return alike.select("*", method), users_alike.select("*", method)
 
 
 def manifest(
-    platform: str, cut: datetime, choice: Choice, settings: RecommendSettings, inputs: Mapping[str, int]
+    platform: str, cut: datetime, verdict: Verdict, tried: Mapping[str, float], inputs: Mapping[str, int]
 ) -> dict[str, Any]:
     """Return what identifies a model: settings, ids, cut, table versions read, and how it was chosen."""
     return {
         "model": "als",
         "platform": platform,
         "cut": cut.isoformat(),
-        "settings": als.fit_settings(choice.point, settings),
+        "settings": als.fit_settings(verdict.point, verdict.settings),
         "ids": "MLlib's ids are the ranks, from 0, of the sorted user_id and content_id of these frames",
         "inputs": dict(inputs),
-        "tried": {name: round(ndcg, 6) for name, ndcg in choice.tried.items()},
+        "tried": {name: round(ndcg, 6) for name, ndcg in tried.items()},
+        "gate": {"is_promoted": verdict.is_promoted, "why": verdict.why},
     }
 
 

@@ -84,7 +84,11 @@ EVALUATION = Table(
     columns=(
         RELEASE,
         PLATFORM,
-        required("model", "string", "als, popularity_all_time, popularity_<h>d, or a paired difference 'a - b'"),
+        required(
+            "model",
+            "string",
+            "als, those of recommend.compared, popularity_all_time, popularity_<h>d, champion, or a difference 'a - b'",
+        ),
         required("settings", "string", "the model's settings as JSON"),
         required("protocol", "string", "how the figure was obtained, with its cut times"),
         required("segment", "string", "name=value, or all"),
@@ -102,6 +106,52 @@ EVALUATION = Table(
     # A log that is shorter than the windows of the protocol says nothing yet.
     may_be_empty=True,
     small_cells=SmallCells((Cell("users", ("users", "value", "ci_low", "ci_high")),)),
+)
+
+_RANK = required("rank", "int", "place among the neighbours, from 1")
+_SIMILARITY = required("similarity", "float", "0 to 1; comparable within a method only")
+_METHOD = required("method", "string", "cosine: of who did something with them (what they did), shrunken")
+
+CONTENT_SIMILARITY = Table(
+    layer="gold",
+    name="content_similarity",
+    kind=Kind.SNAPSHOT,
+    made_by="train_recommender",
+    comment="The contents that are most alike, by who did something with them",
+    columns=(
+        RELEASE,
+        PLATFORM,
+        CONTENT,
+        _RANK,
+        required("similar_content_id", "string", "the neighbour's id on this platform"),
+        _SIMILARITY,
+        _METHOD,
+    ),
+    key=("platform", "content_id", "method", "rank"),
+    partitions=("release_id",),
+    checks={"rank_from_one": "rank >= 1", "is_another": "content_id <> similar_content_id"},
+    may_be_empty=True,
+)
+
+USER_SIMILARITY = Table(
+    layer="gold",
+    name="user_similarity",
+    kind=Kind.SNAPSHOT,
+    made_by="train_recommender",
+    comment="The people who are most alike, by what they did something with",
+    columns=(
+        RELEASE,
+        PLATFORM,
+        USER,
+        _RANK,
+        required("similar_user_id", "string", "the neighbour's pseudonym on this platform"),
+        _SIMILARITY,
+        _METHOD,
+    ),
+    key=("platform", "user_id", "method", "rank"),
+    partitions=("release_id",),
+    checks={"rank_from_one": "rank >= 1", "is_another": "user_id <> similar_user_id"},
+    may_be_empty=True,
 )
 
 ABLATION = Table(

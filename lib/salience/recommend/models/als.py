@@ -80,6 +80,12 @@ class FittedAls:
         return asking
 
 
+def als_at(point: Point, settings: AlsSettings) -> tuple["Als", Parameters]:
+    """Return ALS and the parameters of one point, for pairs whose weights are faded already."""
+    parameters = {"rank": settings.rank, **vars(point), "half_life_days": None}
+    return Als(settings.iterations, settings.blocks, settings.seed, (parameters,)), parameters
+
+
 @dataclass(frozen=True)
 class Als:
     """Settings that no search changes, and the points that one tries."""
