@@ -38,6 +38,7 @@ ALS_BAND = 0.004
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.slow,
+    pytest.mark.trial,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(not SOURCE.is_dir(), reason=f"MovieTweetings is not at {SOURCE}"),
 ]

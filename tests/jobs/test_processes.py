@@ -51,6 +51,7 @@ def test_two_processes_that_clean_days_that_bear_on_one_another_end_as_one_run(f
     assert feed.rows() == feed.rebuilt(*DAYS[:2], datasets=EVENTS_ONLY)
 
 
+@pytest.mark.trial
 def test_of_two_processes_that_clean_one_day_at_once_one_wins_and_the_other_retries_or_fails_in_one_line(feed):
     feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e1", "02T10:00:00"), event("x", "never"))
     feed.deliver(DAYS[0], user("u-ann"), dataset="users")

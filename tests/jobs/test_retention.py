@@ -102,6 +102,7 @@ def test_silver_keeps_what_bronze_has_lost_whatever_is_delivered_or_corrected_la
     assert cleaned.warehouse.read(silver.USERS).count() == 2
 
 
+@pytest.mark.trial
 def test_a_refusal_that_reaches_frozen_days_takes_just_its_own_events_out_also_after_a_crash(cleaned):
     delete(cleaned)
     cleaned.deliver("2026-11-01", user("u-ann"), user("u-bob", analysed=False), dataset="users")

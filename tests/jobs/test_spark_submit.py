@@ -55,6 +55,7 @@ def told_by(way, job, *settings, options=()):
 
 
 @pytest.mark.slow
+@pytest.mark.trial
 def test_spark_submit_of_the_wheel_with_adaptive_execution_and_python_end_in_the_same_tables(spark, wheel, tmp_path):
     rows = [
         feed_event(),

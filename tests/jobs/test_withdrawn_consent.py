@@ -17,7 +17,7 @@ from salience.job import run_job
 from salience.models.store import ModelStore
 from salience.tables import engagement, profiles, recommendations, releases, silver
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.trial, pytest.mark.timeout(1800)]
 
 JOBS = (train_recommender, find_candidates, train_engagement, build_profiles, score_engagement, recommend)
 PEOPLE = [f"{taste}{n}" for taste in "ab" for n in range(6)]
