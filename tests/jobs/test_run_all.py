@@ -65,8 +65,8 @@ def test_a_second_run_ends_in_the_same_table_contents(twice):
 
 def test_every_table_of_the_data_layers_is_filled_and_each_run_publishes_a_release(twice):
     empty = {str(table) for table in catalog.TABLES if table.layer != "ops" and not twice.second.get(str(table))}
-    # Everyone gets a full list here, so no shortfall is recorded.
-    assert empty == UNSIMULATED | {str(recommendations.SHORTFALLS)}
+    # Everyone gets a full list here, so no shortfall is recorded; confidence is learned on request.
+    assert empty == UNSIMULATED | {str(recommendations.SHORTFALLS), str(recommendations.ABLATION)}
     ledger = twice.warehouse.read(ops.RELEASES).orderBy("release_seq").select("release_id", "action").collect()
     assert [tuple(row) for row in ledger] == [(f"{AS_OF}.1", "publish"), (f"{AS_OF}.2", "publish")]
 
