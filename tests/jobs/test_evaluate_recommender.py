@@ -174,6 +174,23 @@ def test_what_cannot_be_judged_ends_in_one_line_that_says_what_to_do(evaluate, c
     assert re.search(told, line), line
 
 
+def test_a_file_that_is_damaged_within_is_told_in_one_line(spark, tmp_path, capsys):
+    parquet, csv = tmp_path / "train.parquet", tmp_path / "train.csv"
+    SOME.to_parquet(parquet)
+    content = parquet.read_bytes()
+    parquet.write_bytes(b"PAR1" + b"\xff" * 60 + content[64:])
+    csv.write_text("user,item\na,b,c,d\n")
+    for train in (parquet, csv):
+        argv = ["--env", "local", "--train", str(train), "--test", str(train), "--models", "popularity"]
+        assert (
+            run_job(evaluate_recommender.main, argv, interval=False, records=False, extra=evaluate_recommender.extra)
+            == 2
+        )
+        told = capsys.readouterr().err
+        assert f"evaluate_recommender: --train {train}: cannot be read to its end: " in told
+        assert "Traceback" not in told
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("odd", ["one user", "one item", "duplicate pairs"])
 def test_thin_data_gives_a_result_or_one_clear_error(evaluate, capsys, odd):

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from salience.errors import InputError
 from salience.recommend.public import checked_rows
+from salience.sources.failures import in_brief, is_unreadable, reason
 
 
 def wanted_models(names: str | None, known: Sequence[str]) -> list[str]:
@@ -34,7 +36,13 @@ def read_rows(spark: SparkSession, path: str, name: str) -> DataFrame:
     Raises:
         InputError: the file cannot be read, or some of its rows cannot be used.
     """
-    return checked_rows(_read(spark, path, name), f"{name} {path}")
+    try:
+        return checked_rows(_read(spark, path, name), f"{name} {path}")
+    except (PySparkException, Py4JJavaError) as error:
+        if not is_unreadable(error):
+            raise
+        told = in_brief(str(error)) if isinstance(error, PySparkException) else reason(error)
+        raise InputError(f"{name} {path}: cannot be read to its end: {told}") from None
 
 
 def read_extra(spark: SparkSession, contents: str | None, users: str | None) -> dict[str, DataFrame | None]:
