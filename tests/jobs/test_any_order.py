@@ -14,7 +14,7 @@ from salience.sources.mapping import load_mapping
 from salience.tables import bronze, silver
 from salience.threads import side_by_side
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.trial]
 
 
 def orders(days: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -84,7 +84,6 @@ def shop_deliveries() -> dict[str, dict[str, list[dict]]]:
     }
 
 
-@pytest.mark.trial
 def test_every_other_dataset_ends_the_same_in_any_order_too(spark, tmp_path):
     shop = Platform(spark, tmp_path, mapping=load_mapping(CONF, "shop"))
     delivered = shop_deliveries()

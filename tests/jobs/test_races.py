@@ -9,6 +9,7 @@ from salience.threads import side_by_side
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
+@pytest.mark.trial
 def test_two_platforms_on_the_same_day_and_two_days_of_one_platform_at_once_end_as_one_after_the_other(feed):
     other = Platform(feed.spark, feed.folder, platform="other")
     for platform in (feed, other):
