@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.errors import InputError
-from salience.recommend.als import Point
+from salience.recommend.als import grid
 from salience.recommend.caching import kept
 from salience.recommend.confidence import preferences
 from salience.recommend.models.als import als_at
@@ -191,7 +191,7 @@ def _in_window(
             if weighted.isEmpty():
                 continue
             made = stack.enter_context(training(weighted, variant.als.blocks))
-            model, point = als_at(Point(variant.als.alphas[0], variant.als.regularisations[0]), variant.als)
+            model, point = als_at(grid(variant.als)[0], variant.als)
             asking = people.select("user_id", "seen").join(histories(weighted), "user_id", how="inner")
             lists.append(ranked({name: model.fit(made, point)}, {name: {name: 1.0}}, asking, k))
         told = per_person(reduce(DataFrame.union, lists), people, list(tried), k)

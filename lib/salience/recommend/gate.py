@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 
 from salience.errors import InputError
 from salience.recommend.ablation import BASE, judged
-from salience.recommend.als import WEIGHTS, Point, fit_settings
+from salience.recommend.als import WEIGHTS, Point, fit_settings, grid
 from salience.settings import RecommendSettings
 
 CHAMPION = "champion"
@@ -48,7 +48,7 @@ def at_point(settings: RecommendSettings, point: Point) -> RecommendSettings:
 
 def point_of(settings: RecommendSettings) -> Point:
     """Return the first point of the grid."""
-    return Point(settings.als.alphas[0], settings.als.regularisations[0])
+    return grid(settings.als)[0]
 
 
 def in_force(manifest: Mapping[str, Any], settings: RecommendSettings) -> RecommendSettings:

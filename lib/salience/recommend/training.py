@@ -57,7 +57,7 @@ def fitted(interactions: DataFrame, cut: datetime, settings: RecommendSettings) 
             )
         with training(weighted, settings.als.blocks) as trained:
             ratings = Ratings(trained.pairs.select("user", "item", "weight"), trained.user_ids, trained.item_ids)
-            factors = als.fit(ratings, settings.als, Point(settings.als.alphas[0], settings.als.regularisations[0]))
+            factors = als.fit(ratings, settings.als, als.grid(settings.als)[0])
             frames = {"user_factors": factors.user_factors, "item_factors": factors.item_factors}
             yield Fit(frames, *_neighbours(trained, settings))
 

@@ -112,46 +112,34 @@ _RANK = required("rank", "int", "place among the neighbours, from 1")
 _SIMILARITY = required("similarity", "float", "0 to 1; comparable within a method only")
 _METHOD = required("method", "string", "cosine: of who did something with them (what they did), shrunken")
 
-CONTENT_SIMILARITY = Table(
-    layer="gold",
-    name="content_similarity",
-    kind=Kind.SNAPSHOT,
-    made_by="train_recommender",
-    comment="The contents that are most alike, by who did something with them",
-    columns=(
-        RELEASE,
-        PLATFORM,
-        CONTENT,
-        _RANK,
-        required("similar_content_id", "string", "the neighbour's id on this platform"),
-        _SIMILARITY,
-        _METHOD,
-    ),
-    key=("platform", "content_id", "method", "rank"),
-    partitions=("release_id",),
-    checks={"rank_from_one": "rank >= 1", "is_another": "content_id <> similar_content_id"},
-    may_be_empty=True,
+
+def _similarity(name: str, whose: Column, similar: Column, comment: str) -> Table:
+    return Table(
+        layer="gold",
+        name=name,
+        kind=Kind.SNAPSHOT,
+        made_by="train_recommender",
+        comment=comment,
+        columns=(RELEASE, PLATFORM, whose, _RANK, similar, _SIMILARITY, _METHOD),
+        key=("platform", whose.name, "method", "rank"),
+        partitions=("release_id",),
+        checks={"rank_from_one": "rank >= 1", "is_another": f"{whose.name} <> {similar.name}"},
+        may_be_empty=True,
+    )
+
+
+CONTENT_SIMILARITY = _similarity(
+    "content_similarity",
+    CONTENT,
+    required("similar_content_id", "string", "the neighbour's id on this platform"),
+    "The contents that are most alike, by who did something with them",
 )
 
-USER_SIMILARITY = Table(
-    layer="gold",
-    name="user_similarity",
-    kind=Kind.SNAPSHOT,
-    made_by="train_recommender",
-    comment="The people who are most alike, by what they did something with",
-    columns=(
-        RELEASE,
-        PLATFORM,
-        USER,
-        _RANK,
-        required("similar_user_id", "string", "the neighbour's pseudonym on this platform"),
-        _SIMILARITY,
-        _METHOD,
-    ),
-    key=("platform", "user_id", "method", "rank"),
-    partitions=("release_id",),
-    checks={"rank_from_one": "rank >= 1", "is_another": "user_id <> similar_user_id"},
-    may_be_empty=True,
+USER_SIMILARITY = _similarity(
+    "user_similarity",
+    USER,
+    required("similar_user_id", "string", "the neighbour's pseudonym on this platform"),
+    "The people who are most alike, by what they did something with",
 )
 
 ABLATION = Table(
