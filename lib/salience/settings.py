@@ -181,6 +181,9 @@ class SearchSettings(_Group):
     ease_memory_mb: float = Field(gt=0)
     """Memory of the driver that `ease` may take: 24 bytes x items squared, and a third of that on each worker."""
     neighbours: list[int] = Field(min_length=1)
+    """Of a content."""
+    user_neighbours: list[int] = Field(min_length=1)
+    """Of a person; where few of them did something of late, many have to vote on what is new."""
     shrinkages: list[float] = Field(min_length=1)
     """In units of the mean squared weight."""
     svd_ranks: list[int] = Field(min_length=1)

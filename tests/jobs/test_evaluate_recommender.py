@@ -24,6 +24,7 @@ QUICK = (
     "recommend.search.ease_dropouts=[0]",
     "recommend.search.powers=[0]",
     "recommend.search.neighbours=[5]",
+    "recommend.search.user_neighbours=[5]",
     "recommend.search.shrinkages=[0]",
     "recommend.search.svd_ranks=[3]",
     "recommend.search.share=0.3",

@@ -153,9 +153,12 @@ def test_without_shrinkage_similarity_is_scikit_learns_cosine(trained, matrix):
     assert not found
 
 
-def test_people_alike_vote_with_their_weights(trained, asking, matrix):
-    shrinkage = 2.0 * (matrix[matrix > 0] ** 2).mean()
-    kept = nearest(shrunken_cosine(matrix.T, shrinkage), 4)
+def test_people_alike_by_all_that_they_did_vote_with_what_they_did_of_late(trained, asking, rows, matrix):
+    unfaded = np.zeros_like(matrix)
+    for user, content, weight, _ in rows:
+        unfaded[USERS.index(user), NAMES.index(content)] = weight
+    shrinkage = 2.0 * (unfaded[unfaded > 0] ** 2).mean()
+    kept = nearest(shrunken_cosine(unfaded.T, shrinkage), 4)
     np.testing.assert_allclose(scores(fit(ALIKE, trained), asking), kept @ matrix, atol=1e-5)
 
 

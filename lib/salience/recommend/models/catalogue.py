@@ -26,11 +26,11 @@ def catalogue(settings: RecommendSettings, timed: bool) -> dict[str, Recommender
     names = ("half_life_days", "rank", "alpha", "regularisation")
     points = product(lives, tried.als_ranks, tried.als_alphas, tried.als_regularisations)
     als_points = tuple(dict(zip(names, point, strict=True)) for point in points)
-    near = (tried.neighbours, tried.shrinkages, [0.0], lives, tried.longest_history)
+    near = (tried.shrinkages, [0.0], lives, tried.longest_history)
     return {
         "als": Als(als.iterations, als.blocks, als.seed, als_points),
-        "similarity": Similarity(*near),
-        "user_similarity": Alike(*near),
+        "similarity": Similarity(tried.neighbours, *near),
+        "user_similarity": Alike(tried.user_neighbours, *near),
         "ease": Ease(
             tried.ease_regularisations,
             tried.ease_dropouts,

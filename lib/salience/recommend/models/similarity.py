@@ -97,8 +97,9 @@ class Neighbourhood:
         points = product(self.half_lives_days, self.powers, self.shrinkages, self.neighbours)
         return [dict(zip(names, point, strict=True)) for point in points]
 
-    def _neighbours(self, training: Training, parameters: Parameters, row: str, column: str) -> DataFrame:
-        weighing = Weighing(parameters["power"], parameters["half_life_days"])
+    def _neighbours(
+        self, training: Training, parameters: Parameters, weighing: Weighing, row: str, column: str
+    ) -> DataFrame:
         weight, shrinkage, most = weighing.column(), parameters["shrinkage"], max(self.neighbours)
         pairs, longest = training.pairs, self.longest
         sums = training.hold(("gram", row, weighing), lambda: gram(pairs, row, column, weight, longest))
@@ -114,7 +115,8 @@ class Similarity(Neighbourhood):
 
     def fit(self, training: Training, parameters: Parameters) -> FittedSimilarity:
         """Fit it."""
-        found = self._neighbours(training, parameters, "user", "item")
+        weighing = Weighing(parameters["power"], parameters["half_life_days"])
+        found = self._neighbours(training, parameters, weighing, "user", "item")
         named = _with_names(found, training.item_ids, "content_id")
         return FittedSimilarity(parameters, named, training.content_ids())
 
@@ -170,11 +172,11 @@ class FittedAlike:
 
 
 class Alike(Neighbourhood):
-    """People alike."""
+    """People alike: by all that they ever did; what they did counts by its age."""
 
     def fit(self, training: Training, parameters: Parameters) -> FittedAlike:
         """Fit it."""
-        found = self._neighbours(training, parameters, "item", "user")
+        found = self._neighbours(training, parameters, Weighing(parameters["power"]), "item", "user")
         named = _with_names(found, training.user_ids, "user_id")
         return FittedAlike(parameters, named, training.named_pairs(), training.content_ids())
 
