@@ -5,7 +5,7 @@ READY := .venv/.ready
 AIRFLOW_BIN := .venv-airflow/bin
 AIRFLOW_READY := .venv-airflow/.ready
 # Half of a test's time is spent on one core; the tests of a file share what it sets up.
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 AIRFLOW_PYTEST := $(AIRFLOW_BIN)/pytest -p no:cacheprovider -c airflow_dags/pytest.ini tests/dags
 DEMO_DAY ?= 2026-11-14
 

@@ -160,6 +160,7 @@ def test_a_model_on_hdfs_comes_back_as_it_was_saved_and_is_refused_once_a_file_o
         store.load(saved)
 
 
+@pytest.mark.trial
 def test_a_quota_that_is_used_up_is_told_in_one_line_and_once_it_is_raised_the_same_run_ends_as_if_undisturbed(
     spark, hdfs, on_hdfs, undisturbed, capsys
 ):

@@ -142,6 +142,7 @@ def test_a_model_that_changed_since_it_was_saved_scores_nothing(spark, warehouse
 
 
 @pytest.mark.slow
+@pytest.mark.trial
 def test_a_platform_without_exposures_goes_without_a_model_and_stops_no_other(
     spark, warehouse, run, open_release, capsys
 ):

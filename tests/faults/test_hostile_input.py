@@ -295,6 +295,7 @@ def test_a_field_that_the_mapping_does_not_know_is_recorded(run):
 
 
 @pytest.mark.slow
+@pytest.mark.trial
 def test_one_bad_row_of_a_million_is_the_only_one_rejected(spark, tmp_path):
     lab, day, rows = Lab(tmp_path, spark), date(2024, 3, 1), 1_000_000
     seconds = [f"{day}T{n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}Z" for n in range(86_400)]
@@ -313,6 +314,7 @@ def test_one_bad_row_of_a_million_is_the_only_one_rejected(spark, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.trial
 def test_two_thousand_tiny_files_lose_no_row(spark, tmp_path):
     lab, day = Lab(tmp_path, spark), date(2024, 3, 1)
     deliver(lab.logs, day, *([event(f"x{n}", day)] for n in range(2000)))

@@ -134,6 +134,7 @@ def test_a_platform_without_a_key_on_a_cluster_configuration_is_told_both_ways_t
 
 
 @pytest.mark.slow
+@pytest.mark.trial
 def test_another_key_than_the_tables_is_refused_before_anything_is_written(
     spark, refused, capsys, warehouse, tmp_path, monkeypatch
 ):

@@ -18,7 +18,7 @@ import run_all
 from salience.job import run_job
 from salience.simulate import exposures as planted
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.trial, pytest.mark.timeout(1800)]
 
 AS_OF = date(2026, 11, 14)
 END = pd.Timestamp("2026-11-15", tz="UTC")

@@ -275,6 +275,7 @@ def test_a_model_in_force_is_saved_anew_without_them_and_one_that_only_learned_f
     assert left == kept | {store.below(row.models["als/shop"].path)}
 
 
+@pytest.mark.trial
 def test_withdrawing_and_retiring_leave_nothing_in_force_and_old_files_are_told_until_they_go(made, capfd):
     place = made.copy("withdrawn")
     policy = ("--set", "erasure.releases=withdraw", "--set", "erasure.models=retire")

@@ -87,6 +87,7 @@ def test_a_run_that_dies_before_it_settled_is_healed_by_the_same_day_and_by_any_
 
 
 @pytest.mark.parametrize("died_behind", [pytest.param(bronze.USERS, marks=pytest.mark.trial), silver.USERS], ids=str)
+@pytest.mark.trial
 def test_a_run_that_dies_with_a_refused_consent_is_healed_by_a_rerun_and_by_a_day_without_deliveries(feed, died_behind):
     feed.deliver(DAYS[1], event("e1", "03T10:00:00"))
     feed.deliver(DAYS[0], user("u-ann"), dataset="users")

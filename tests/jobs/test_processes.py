@@ -106,6 +106,7 @@ def test_a_machine_in_another_time_zone_ends_in_the_same_tables_and_tells_the_sa
     assert code == 0 and "e2: like, 2026-11-02 23:59:59 UTC, from feed/" in out, told[-4000:]
 
 
+@pytest.mark.trial
 def test_a_value_that_an_expression_fails_on_is_printed_nowhere_whatever_it_holds(spark, tmp_path):
     mapping = yaml.safe_load((CONF / "sources" / "feed.yaml").read_text(encoding="utf-8"))
     mapping["interactions"]["columns"]["position"] = "cast(device as int)"
@@ -123,6 +124,7 @@ def test_a_value_that_an_expression_fails_on_is_printed_nowhere_whatever_it_hold
         assert "secret" not in str(warehouse.read(table).collect())
 
 
+@pytest.mark.trial
 def test_the_readmes_recipe_for_a_new_source_works_up_to_letting_a_held_delivery_pass(spark, tmp_path):
     (text,) = re.findall(r"```yaml\n(.*?)```", (PROJECT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     conf = changed_conf(tmp_path, "podcasts", text)
