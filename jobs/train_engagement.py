@@ -43,7 +43,7 @@ def main(job: Job) -> None:
     for platform, models in fitted.items():
         frames = {"coefficients": to_frame(models.published, examples)}
         name = f"engagement/{platform}"
-        job.add_model(name, job.models.save(job.release, name, frames, identity | {"features": FEATURES}))
+        job.save_model(name, frames, identity | {"features": FEATURES})
     examples.unpersist()
     exposed.unpersist()
 

@@ -90,6 +90,17 @@ class Job:
         """The last day of the interval: snapshots know this day and nothing later."""
         return self.days[-1]
 
+    def days_before(self, argument: str) -> list[date]:
+        """Return the days that an argument named, in order, each once.
+
+        Raises:
+            InputError: one of them is not before the as-of day.
+        """
+        named = sorted(set(getattr(self.arguments, argument, ())))
+        if named and named[-1] >= self.as_of:
+            raise InputError(f"{named[-1]} is not before the interval's last day, {self.as_of}: name earlier days")
+        return named
+
     @property
     def release(self) -> str:
         """The release that this run's snapshots belong to; opened on first use where the caller named none."""
@@ -152,9 +163,9 @@ class Job:
         self.note(table, commit)
         return commit
 
-    def add_model(self, name: str, saved: releases.SavedModel) -> None:
-        """Note a model that this run saved for its release."""
-        self.saved_models[name] = saved
+    def save_model(self, name: str, frames: Mapping[str, DataFrame], manifest: Mapping[str, Any]) -> None:
+        """Save a model, `<kind>/<platform>`, for this run's release."""
+        self.saved_models[name] = self.models.save(self.release, name, frames, manifest)
 
     def load_model(self, name: str, made_by: str) -> releases.SavedModel:
         """Return where the model lies that this run's release uses."""
@@ -314,6 +325,11 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no day; write it as YYYY-MM-DD") from None
+
+
+def days_of(text: str) -> list[date]:
+    """Return the days of an argument that names several, parted by commas."""
+    return [_day(part.strip()) for part in text.split(",")]
 
 
 def _settle_interval(arguments: argparse.Namespace, is_needed: bool) -> None:

@@ -1,5 +1,7 @@
 """From silver tables to recommendations by the three jobs."""
 
+from datetime import date
+
 import pytest
 from pyspark.sql import functions as F
 
@@ -8,6 +10,7 @@ import learn_confidence
 import recommend
 import train_recommender
 from salience.job import run_job
+from salience.models.store import ModelStore
 from salience.tables import recommendations, releases, silver
 from tests import silver_rows
 from tests.recommend.rows import AS_OF
@@ -112,6 +115,38 @@ def test_a_platform_on_which_nothing_weighs_gets_what_is_popular_and_stops_no_ot
     assert {row[6] for row in made["recommendations"]} == {"trending"}
     assert {row[1] for row in made["recommendations"]} == {silver_rows.user(p) for p in [*PEOPLE, "newcomer"]}
     assert made["recommender_evaluation"] == []
+
+
+def test_as_of_earlier_days_the_model_is_the_one_that_those_days_would_have_given(fill, settings, warehouse, capsys):
+    def train(day, *more):
+        release = releases.open_release(warehouse, day, 3)
+        argv = ["--env", "local", "--date", day.isoformat(), "--release", release, "--set", "platforms=[feed]"]
+        quick = ("als.rank=4", "als.iterations=3", "als.regularisations=[0.3]", "bootstrap_replicates=100")
+        for setting in (f"warehouse={settings.warehouse}", *(f"recommend.{one}" for one in quick)):
+            argv += ["--set", setting]
+        assert run_job(train_recommender.main, [*argv, *more], extra=train_recommender.extra) == 0
+        return releases.produced(warehouse, release)[1]
+
+    def factors(saved):
+        loaded = ModelStore(warehouse.spark, f"{warehouse.root}/models", "test").load(saved)
+        return loaded.manifest["cut"], {name: sorted(map(tuple, f.collect())) for name, f in loaded.frames.items()}
+
+    fill(PAST)
+    made = train(AS_OF, "--as-of", "2026-10-20,2026-11-04,2026-11-06,2026-11-04")
+    assert made.keys() == {"als/feed", "als-2026-11-04/feed", "als-2026-11-06/feed"}
+    assert "nothing was fitted as of 2026-10-20: there is no interaction" in capsys.readouterr().out
+    fill([event for event in PAST if int(event["at"].split()[0]) <= 6])
+    then = train(date(2026, 11, 6))
+    assert factors(made["als-2026-11-06/feed"]) == factors(then["als/feed"])
+    assert factors(made["als-2026-11-04/feed"]) != factors(then["als/feed"])
+
+
+@pytest.mark.parametrize("day", [AS_OF, "2026-11-11"])
+def test_an_as_of_day_that_is_not_earlier_is_refused_before_anything_is_read(settings, capsys, day):
+    argv = ["--env", "local", "--date", AS_OF.isoformat(), "--set", f"warehouse={settings.warehouse}"]
+    assert run_job(train_recommender.main, [*argv, "--as-of", f"2026-11-01,{day}"], extra=train_recommender.extra) == 2
+    told = f"train_recommender: {day} is not before the interval's last day, {AS_OF}: name earlier days"
+    assert told in capsys.readouterr().err
 
 
 def test_lists_are_made_of_the_releases_own_candidates_only(run, fill, settings, warehouse, capsys):

@@ -1,9 +1,9 @@
 """The model that recommends: fitted on everything before the cut, and described well enough to be known again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import reduce
 from typing import Any
 
@@ -15,10 +15,11 @@ from salience.recommend import als
 from salience.recommend.als import Point, Ratings
 from salience.recommend.caching import kept
 from salience.recommend.foldin import Model, model_of
-from salience.recommend.gate import Verdict
 from salience.recommend.models.interface import Training, training
 from salience.recommend.models.similarity import Alike, Similarity
 from salience.recommend.pairs import pairs
+from salience.recommend.promotion import Promotion
+from salience.recommend.split import end_of
 from salience.recommend.topk import collect_items
 from salience.settings import RecommendSettings
 
@@ -49,17 +50,24 @@ def fitted(interactions: DataFrame, cut: datetime, settings: RecommendSettings) 
     Raises:
         InputError: there is nothing to train on.
     """
-    with kept(pairs(interactions, cut, settings)) as weighted:
-        if weighted.isEmpty():
-            raise InputError(
-                "there is no interaction with a positive weight to train on; check the interval, "
-                "recommend.window_days and recommend.action_weights"
-            )
-        with training(weighted, settings.als.blocks) as trained:
-            ratings = Ratings(trained.pairs.select("user", "item", "weight"), trained.user_ids, trained.item_ids)
-            factors = als.fit(ratings, settings.als, als.grid(settings.als)[0])
-            frames = {"user_factors": factors.user_factors, "item_factors": factors.item_factors}
-            yield Fit(frames, *_neighbours(trained, settings))
+    with _trained(interactions, cut, settings) as trained:
+        yield Fit(_factors(trained, settings), *_neighbours(trained, settings))
+
+
+def fitted_before(
+    interactions: DataFrame, days: Sequence[date], settings: RecommendSettings, tell: Callable[[str], None]
+) -> Iterator[tuple[date, Mapping[str, DataFrame]]]:
+    """Fit ALS alone on what was known at the end of each day; a day with nothing to train on is told, and left out.
+
+    Yields:
+        the day, and its frames to save (see Fit), which are gone once the next day is asked for.
+    """
+    for day in days:
+        try:
+            with _trained(interactions, end_of(day), settings) as trained:
+                yield day, _factors(trained, settings)
+        except InputError as error:
+            tell(f"nothing was fitted as of {day}: {error}")
 
 
 def neighbours(fits: Mapping[str, Fit], table: str) -> DataFrame:
@@ -68,6 +76,24 @@ def neighbours(fits: Mapping[str, Fit], table: str) -> DataFrame:
         getattr(fit, table).select(F.lit(name).alias("platform"), "*") for name, fit in fits.items()
     ]
     return reduce(DataFrame.union, found)
+
+
+@contextmanager
+def _trained(interactions: DataFrame, cut: datetime, settings: RecommendSettings) -> Iterator[Training]:
+    with kept(pairs(interactions, cut, settings)) as weighted:
+        if weighted.isEmpty():
+            raise InputError(
+                "there is no interaction with a positive weight to train on; check the interval, "
+                "recommend.window_days and recommend.action_weights"
+            )
+        with training(weighted, settings.als.blocks) as trained:
+            yield trained
+
+
+def _factors(trained: Training, settings: RecommendSettings) -> Mapping[str, DataFrame]:
+    ratings = Ratings(trained.pairs.select("user", "item", "weight"), trained.user_ids, trained.item_ids)
+    factors = als.fit(ratings, settings.als, als.grid(settings.als)[0])
+    return {"user_factors": factors.user_factors, "item_factors": factors.item_factors}
 
 
 def _neighbours(trained: Training, settings: RecommendSettings) -> tuple[DataFrame, DataFrame]:
@@ -80,10 +106,9 @@ def _neighbours(trained: Training, settings: RecommendSettings) -> tuple[DataFra
     return alike.select("*", method), users_alike.select("*", method)
 
 
-def manifest(
-    platform: str, cut: datetime, verdict: Verdict, tried: Mapping[str, float], inputs: Mapping[str, int]
-) -> dict[str, Any]:
+def manifest(platform: str, cut: datetime, promotion: Promotion, inputs: Mapping[str, int]) -> dict[str, Any]:
     """Return what identifies a model: settings, ids, cut, table versions read, and how it was chosen."""
+    verdict = promotion.verdict
     return {
         "model": "als",
         "platform": platform,
@@ -91,7 +116,7 @@ def manifest(
         "settings": als.fit_settings(verdict.point, verdict.settings),
         "ids": "MLlib's ids are the ranks, from 0, of the sorted user_id and content_id of these frames",
         "inputs": dict(inputs),
-        "tried": {name: round(ndcg, 6) for name, ndcg in tried.items()},
+        "tried": {name: round(ndcg, 6) for name, ndcg in promotion.tried.items()},
         "gate": {"is_promoted": verdict.is_promoted, "why": verdict.why},
     }
 

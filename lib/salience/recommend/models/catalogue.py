@@ -1,11 +1,10 @@
 """Every recommender there is, by name."""
 
 from collections.abc import Sequence
-from itertools import product
 
 from salience.recommend.models.als import Als
 from salience.recommend.models.ease import Ease
-from salience.recommend.models.interface import Recommender
+from salience.recommend.models.interface import Recommender, points
 from salience.recommend.models.popular import Popularity, SegmentPopular
 from salience.recommend.models.similarity import Alike, Similarity
 from salience.recommend.models.svd import Svd
@@ -23,12 +22,10 @@ def catalogue(settings: RecommendSettings, timed: bool) -> dict[str, Recommender
     tried, als = settings.search, settings.als
     lives: Sequence[float | None] = tried.half_lives_days if timed else [None]
     popular: Sequence[float | None] = tried.popularity_half_lives_days if timed else [None]
-    names = ("half_life_days", "rank", "alpha", "regularisation")
-    points = product(lives, tried.als_ranks, tried.als_alphas, tried.als_regularisations)
-    als_points = tuple(dict(zip(names, point, strict=True)) for point in points)
+    of_als = points(lives, rank=tried.als_ranks, alpha=tried.als_alphas, regularisation=tried.als_regularisations)
     near = (tried.shrinkages, [0.0], lives, tried.longest_history)
     return {
-        "als": Als(als.iterations, als.blocks, als.seed, als_points),
+        "als": Als(als.iterations, als.blocks, als.seed, tuple(of_als)),
         "similarity": Similarity(tried.neighbours, *near),
         "user_similarity": Alike(tried.user_neighbours, *near),
         "ease": Ease(

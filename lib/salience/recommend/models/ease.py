@@ -8,7 +8,6 @@ the identity", with dropout = p / (1 - p)).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +15,7 @@ import scipy.linalg
 from pyspark.sql import DataFrame, SparkSession
 
 from salience.recommend.models.gram import dense, gram, require_room
-from salience.recommend.models.interface import Doubles, Parameters, Training, Weighing
+from salience.recommend.models.interface import Doubles, Parameters, Training, Weighing, points
 from salience.recommend.models.linear import ItemWeights
 from salience.recommend.topk import as_matrix
 
@@ -61,10 +60,10 @@ class Ease:
     limit_mb: float
 
     def grid(self, training: Training) -> list[Parameters]:
-        """Return the points: half_life_days, power, dropout, regularisation."""
-        names = ("half_life_days", "power", "dropout", "regularisation")
-        points = product(self.half_lives_days, self.powers, self.dropouts, self.regularisations)
-        return [dict(zip(names, point, strict=True)) for point in points]
+        """Return the points: power, dropout, regularisation, half_life_days."""
+        return points(
+            self.half_lives_days, power=self.powers, dropout=self.dropouts, regularisation=self.regularisations
+        )
 
     def fit(self, training: Training, parameters: Parameters) -> FittedEase:
         """Fit it.

@@ -1,9 +1,10 @@
 """What every recommender is: fitted on a `Training`, it gives a `Scorer` that tasks use, and frames that are saved."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
@@ -154,6 +155,15 @@ def training(
             raise InputError("there is no pair of a user and an item with a positive weight to train on")
         with ExitStack() as stack:
             yield Training(held, users, items, users.count(), items.count(), tags, segments, stack)
+
+
+def points(half_lives_days: Sequence[float | None], **others: Sequence[Any]) -> list[Parameters]:
+    """Return every combination of parameters as a grid; the half-life changes fastest, the first of the others slowest.
+
+    A search that ends early has then tried every half-life, on which the ranking of recent data depends most.
+    """
+    combinations = product(*others.values(), half_lives_days)
+    return [dict(zip((*others, "half_life_days"), one, strict=True)) for one in combinations]
 
 
 def histories(rows: DataFrame) -> DataFrame:

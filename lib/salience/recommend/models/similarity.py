@@ -8,7 +8,6 @@ over the weights of the pairs; the shrinkage, in units of the mean squared weigh
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from salience.recommend.models.gram import gram
-from salience.recommend.models.interface import Doubles, Parameters, Scorer, Training, Weighing, places_of
+from salience.recommend.models.interface import Doubles, Parameters, Scorer, Training, Weighing, places_of, points
 from salience.recommend.models.linear import ItemWeights
 
 
@@ -92,10 +91,8 @@ class Neighbourhood:
     longest: int
 
     def grid(self, training: Training) -> list[Parameters]:
-        """Return the points: half_life_days, power, neighbours, shrinkage."""
-        names = ("half_life_days", "power", "shrinkage", "neighbours")
-        points = product(self.half_lives_days, self.powers, self.shrinkages, self.neighbours)
-        return [dict(zip(names, point, strict=True)) for point in points]
+        """Return the points: power, shrinkage, neighbours, half_life_days."""
+        return points(self.half_lives_days, power=self.powers, shrinkage=self.shrinkages, neighbours=self.neighbours)
 
     def _neighbours(
         self, training: Training, parameters: Parameters, weighing: Weighing, row: str, column: str

@@ -6,7 +6,6 @@ A person's scores are their weights projected on the first right singular vector
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,7 @@ from pyspark.mllib.linalg.distributed import CoordinateMatrix, RowMatrix
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from salience.recommend.models.interface import Parameters, Training, Weighing
+from salience.recommend.models.interface import Parameters, Training, Weighing, points
 from salience.recommend.models.linear import ItemVectors
 from salience.recommend.topk import Items, collect_items
 
@@ -61,11 +60,10 @@ class Svd:
     half_lives_days: Sequence[float | None]
 
     def grid(self, training: Training) -> list[Parameters]:
-        """Return the points: half_life_days, power, rank; ranks that the matrix does not have are left out."""
+        """Return the points: power, rank, half_life_days; ranks that the matrix does not have are left out."""
         most = min(training.users, training.items)
         ranks = [rank for rank in self.ranks if rank < most] or [max(1, most - 1)]
-        names = ("half_life_days", "power", "rank")
-        return [dict(zip(names, point, strict=True)) for point in product(self.half_lives_days, self.powers, ranks)]
+        return points(self.half_lives_days, power=self.powers, rank=ranks)
 
     def fit(self, training: Training, parameters: Parameters) -> FittedVectors:
         """Fit it by MLlib's distributed computeSVD."""

@@ -6,7 +6,6 @@ its score is the weighted sum of its cosines with the person's own contents.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 from pyspark.ml import Estimator, Pipeline, Transformer
@@ -15,7 +14,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from salience.recommend.models.interface import Parameters, Training
+from salience.recommend.models.interface import Parameters, Training, points
 from salience.recommend.models.svd import FittedVectors
 from salience.recommend.topk import collect_items
 
@@ -29,11 +28,10 @@ class Tags:
     vocabulary: int
 
     def grid(self, training: Training) -> list[Parameters]:
-        """Return the points: half_life_days, power; none where no content has tags."""
+        """Return the points: power, half_life_days; none where no content has tags."""
         if training.tags is None or training.tags.where(F.size(_names()) > 0).isEmpty():
             return []
-        points = product(self.half_lives_days, self.powers)
-        return [dict(zip(("half_life_days", "power"), point, strict=True)) for point in points]
+        return points(self.half_lives_days, power=self.powers)
 
     def fit(self, training: Training, parameters: Parameters) -> FittedVectors:
         """Fit it; contents without tags get no scores."""
