@@ -21,16 +21,16 @@ def main(job: Job) -> None:
     models = catalogue(settings, timed=asked.inner == "time")
     wanted = wanted_models(asked.models, [*models, BLEND])
     extra = read_extra(job.spark, asked.contents, asked.users)
-    terms = Terms(asked.k, settings.bootstrap_replicates, settings.als.seed, settings.als.blocks, asked.budget_s)
+    fixed, tried = settings.als, settings.search
+    terms = Terms(asked.k, settings.bootstrap_replicates, fixed.seed, fixed.blocks, asked.budget_s, tried.folds)
     with (
         kept(read_rows(job.spark, asked.train, "--train")) as train,
         kept(read_rows(job.spark, asked.test, "--test")) as test,
     ):
-        share, folds = settings.search.share, settings.search.folds
         if asked.inner == "time":
-            inner = time_folds(train, asked.relevant_weight, share, folds)
+            inner = time_folds(train, asked.relevant_weight, tried.share, tried.folds)
         else:
-            inner = random_folds(train, asked.relevant_weight, share, folds, settings.als.seed)
+            inner = random_folds(train, asked.relevant_weight, tried.share, tried.blend_folds, fixed.seed)
         outer = split(train, test, asked.relevant_weight, newest(train))
         found = compare(models, wanted, outer, inner, extra, terms, job.say)
     Console(width=160).print(as_table(found))

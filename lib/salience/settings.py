@@ -164,7 +164,10 @@ class SearchSettings(_Group):
     """Share of train that an inner split hides. A small one leaves the density of the data as it is, on which the best
     regularisation depends."""
     folds: int = Field(ge=1, le=20)
-    """Inner splits that a choice is made on."""
+    """Inner splits that each model's parameters are chosen on."""
+    blend_folds: int = Field(ge=1, le=20)
+    """Random splits that the weights of a blend are chosen on, the first `folds` among them: mixes differ by less than
+    models do. Splits by time stay `folds`, for what is older tells less of what comes next."""
     half_lives_days: list[Weight | None] = Field(min_length=1)
     """After so many days a pair weighs half (null: never); tried only on splits by time."""
     popularity_half_lives_days: list[Weight | None] = Field(min_length=1)
@@ -193,6 +196,12 @@ class SearchSettings(_Group):
     """The most frequent so many tags count."""
     segment_prior_pairs: float = Field(ge=0)
     """A segment is taken to hold so many pairs more, spread like everyone's."""
+
+    @model_validator(mode="after")
+    def _blends_on_no_fewer_folds(self) -> "SearchSettings":
+        if self.blend_folds < self.folds:
+            raise ValueError(f"blend_folds ({self.blend_folds}) must be at least folds ({self.folds})")
+        return self
 
 
 class ConfidenceSettings(_Group):

@@ -30,6 +30,7 @@ QUICK = (
     "recommend.search.share=0.3",
     "recommend.search.segment_prior_pairs=1",
     "recommend.search.folds=1",
+    "recommend.search.blend_folds=2",
     "recommend.search.half_lives_days=[null]",
     "recommend.search.popularity_half_lives_days=[null, 3]",
 )

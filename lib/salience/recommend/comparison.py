@@ -34,6 +34,8 @@ class Terms:
     seed: int
     blocks: int
     budget_s: float | None
+    folds: int
+    """So many of the inner splits choose each model's parameters; all of them choose the weights of the blend."""
 
     def __post_init__(self) -> None:
         """Refuse terms under which nothing can be compared.
@@ -71,7 +73,7 @@ def compare(
     """
     parts = [name for name in wanted if name != BLEND] or list(models)
     deadline, found, weights = Deadline.of(terms.budget_s), {}, None
-    with _folds(inner, extra, terms.blocks) as folds:
+    with _folds(inner[: terms.folds], extra, terms.blocks) as folds:
         for place, name in enumerate(parts):
             say(f"{name}: tries settings")
             one = search(models[name], folds, terms.k, deadline.part(len(parts) - place + 1))
@@ -83,7 +85,10 @@ def compare(
             raise InputError("no model is left to judge: give it what it needs, or ask for another with --models")
         if BLEND in wanted:
             say("blend: tries mixes")
-            weights, found[BLEND] = blend(found, folds, terms.k, deadline)
+            with _folds(() if deadline.is_over else inner[terms.folds :], extra, terms.blocks) as more:
+                for name, one in found.items():
+                    one.fitted += [models[name].fit(fold.training, one.parameters) for fold in more]
+                weights, found[BLEND] = blend(found, [*folds, *more], terms.k, deadline)
     say("fits the chosen settings on all of train, and judges them")
     return _judged(models, [name for name in wanted if name in found], outer, found, weights, extra, terms)
 
