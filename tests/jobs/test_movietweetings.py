@@ -137,7 +137,12 @@ def judged(ratings, cut):
 @pytest.fixture(scope="module")
 def found(tables):
     """The rows about nDCG by model."""
-    found = tables.read(recommendations.EVALUATION).where("metric = 'ndcg'").toPandas().set_index("model")
+    found = (
+        tables.read(recommendations.EVALUATION)
+        .where("metric = 'ndcg' AND segment = 'all'")
+        .toPandas()
+        .set_index("model")
+    )
     for model, row in found.iterrows():
         print(f"{model}: {row['value']:+.5f} ({row['ci_low']:+.5f} to {row['ci_high']:+.5f}), {row['users']} users")
     print("chosen:", json.loads(found.loc["als", "settings"]))

@@ -1,9 +1,11 @@
 import json
 
 import pytest
+from pyspark.sql import functions as F
 
 from salience.recommend.als import Point
-from salience.recommend.evaluate import Choice, choose, judged, report
+from salience.recommend.averages import means
+from salience.recommend.evaluate import Choice, choose, judged, report, segments
 from salience.recommend.models.als import als_at
 from salience.recommend.popularity import ALL_TIME
 from salience.recommend.ranking import METRICS
@@ -12,6 +14,8 @@ from salience.tables import recommendations
 from salience.tables.conform import conform
 from salience.tables.rows import as_frame
 from tests.recommend.rows import AS_OF, CUT, contents, days_before, interactions
+
+GROUP = ["segment", "model"]
 
 
 @pytest.fixture
@@ -46,11 +50,11 @@ def test_popularity_shows_the_best_unseen_content_that_was_available(spark, quic
     known = contents(spark, ("unpublished", days_before(2), None), ("expired", None, days_before(3)))
     shown = events.where("user_id = 'u' OR action = 'like'")
     with judged(shown, known, days_before(3), CUT, {}, [ALL_TIME, 1.0], quick) as found:
-        rows = {r["user_id"]: r for r in found.per_person.where("user_id = 'u'").collect()}
+        rows = {r["model"]: r for r in found.per_person.where("user_id = 'u' AND segment = 'all'").collect()}
         # All time: old favourite (5 likes) before new favourite (2 likes): hit at place 2. Recent: hit at place 1.
-        assert rows["u"]["ndcg:popularity_all_time"] == pytest.approx(0.6309297535714575, abs=1e-12)
-        assert rows["u"]["ndcg:popularity_1d"] == 1.0
-        assert rows["u"]["recall:popularity_all_time"] == 1.0
+        assert rows["popularity_all_time"]["ndcg"] == pytest.approx(0.6309297535714575, abs=1e-12)
+        assert rows["popularity_1d"]["ndcg"] == 1.0
+        assert rows["popularity_all_time"]["recall"] == 1.0
 
 
 @pytest.mark.integration
@@ -67,10 +71,11 @@ def test_means_are_over_the_judged_people_and_als_finds_what_alike_people_like(s
     events = interactions(spark, *rows, *finds)
     models = {"als": als_at(Point(10.0, 0.1), quick.als)}
     with judged(events, contents(spark), days_before(3), CUT, models, [7.0], quick) as found:
-        assert found.users == 12
-        assert found.means["ndcg:als"] == 1.0
-        assert found.means["recall:als"] == 1.0
-        assert found.means["ndcg:popularity_7d"] < 1.0
+        told = {model: values for (_, model), values in means(found.per_person.where("segment = 'all'"), GROUP).items()}
+        assert told["als"]["users"] == 12
+        assert told["als"]["ndcg"] == 1.0
+        assert told["als"]["recall"] == 1.0
+        assert told["popularity_7d"]["ndcg"] < 1.0
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +83,7 @@ def year(spark):
     """Enough history for both windows: a choice to make, and something to find."""
     people = [f"{taste}{n}" for taste in "ab" for n in range(5)]
     old = [(p, f"{p[0]}-{c}", "like", 12 + c) for p in people for c in range(5) if c != int(p[1])]
+    old += [("a1", f"x{c}", "view", 12) for c in range(2)]
     middle = [(p, f"{p[0]}-{(int(p[1]))}", "like", 5) for p in people[::2]]
     late = [(p, f"{p[0]}-{(int(p[1]))}", "like", 1) for p in people[1::2]]
     return interactions(spark, *old, *middle, *late)
@@ -97,14 +103,15 @@ def test_the_report_has_every_model_with_paired_intervals_and_conforms_to_its_co
     assert {row["model"] for row in rows if row["is_published"]} == {"als"}
     (neighbours,) = {row["settings"] for row in rows if row["model"] == "similarity"}
     assert json.loads(neighbours)["shrinkage"] == quick.search.shrinkages[0]
-    by_model = {row["model"]: row for row in rows if row["metric"] == "ndcg"}
+    assert {row["segment"] for row in rows} == {"all", "history=1 to 4", "history=5 to 19"}
+    by_model = {row["model"]: row for row in rows if row["metric"] == "ndcg" and row["segment"] == "all"}
     difference = by_model["als"]["value"] - by_model["popularity_all_time"]["value"]
     assert by_model["als - popularity_all_time"]["value"] == pytest.approx(difference, abs=1e-15)
     assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
     stamped = as_frame(spark, recommendations.EVALUATION, [{"platform": "feed", **row} for row in rows]).selectExpr(
         "*", "'r' AS release_id"
     )
-    assert conform(recommendations.EVALUATION, stamped).count() == 9 * len(METRICS)
+    assert conform(recommendations.EVALUATION, stamped).count() == 3 * 9 * len(METRICS)
 
 
 def test_als_shows_nothing_that_is_not_available_and_learns_from_it_all_the_same(spark, quick):
@@ -116,8 +123,32 @@ def test_als_shows_nothing_that_is_not_available_and_learns_from_it_all_the_same
     found = []
     for known in (contents(spark), contents(spark, ("gone", None, days_before(4)))):
         with judged(events, known, days_before(3), CUT, models, [], one) as told:
-            found.append(told.means["ndcg:als"])
+            found.append(means(told.per_person, GROUP)["all", "als"]["ndcg"])
     assert found == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "contents_seen, segment",
+    [
+        (1, "history=1 to 4"),
+        (4, "history=1 to 4"),
+        (5, "history=5 to 19"),
+        (19, "history=5 to 19"),
+        (20, "history=20 and more"),
+    ],
+)
+def test_people_are_told_apart_by_the_length_of_their_history(spark, contents_seen, segment):
+    person = spark.createDataFrame([([f"c{n}" for n in range(contents_seen)],)], "seen array<string>")
+    assert person.select(segments(F.col("seen"))).head()[0] == ["all", segment]
+
+
+def test_the_means_of_segments_are_over_their_people_and_make_up_that_of_all(spark, quick, year):
+    windows = cuts(AS_OF, quick.evaluation_days)
+    rows = report(year, contents(spark), windows, Choice(Point(1, 0.1), {}), quick)
+    of_als = {r["segment"]: r for r in rows if (r["model"], r["metric"]) == ("als", "ndcg")}
+    assert {name: r["users"] for name, r in of_als.items()} == {"all": 4, "history=1 to 4": 3, "history=5 to 19": 1}
+    parts = [r["users"] * r["value"] for name, r in of_als.items() if name != "all"]
+    assert sum(parts) == pytest.approx(of_als["all"]["users"] * of_als["all"]["value"])
 
 
 def test_too_little_history_gives_the_first_choice_and_no_report(spark, quick):

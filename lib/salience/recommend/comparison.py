@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 from rich.table import Table
 
 from salience.errors import InputError
 from salience.recommend import ranking
+from salience.recommend.averages import means, replicates
 from salience.recommend.caching import kept
 from salience.recommend.models.interface import Recommender, training
 from salience.recommend.public import Split, held
 from salience.recommend.scoring import Mix
 from salience.recommend.search import Deadline, Fold, Found, blend, ranked, search, told
-from salience.stats.bootstrap import percentiles, poisson_bootstrap
+from salience.stats.bootstrap import percentiles
 
 BLEND = "blend"
 
@@ -124,24 +124,23 @@ def _judged(
             kept(ranked(fitted, mixes, split.people, terms.k)) as lists,
             kept(ranking.per_person(lists, split.people, list(mixes), terms.k)) as per_person,
         ):
-            values = _means(per_person)
+            values = {name: told for (name,), told in means(per_person, ["model"]).items()}
             shares = {r["model"]: r["coverage"] for r in ranking.coverage(lists, trained.items, terms.k).collect()}
-            replicates = _replicates(per_person, terms)
+            drawn = replicates(per_person, ["model"], terms.replicates, terms.seed)
+            samples = {name: told for (name,), told in drawn.items()}
             users = split.people.count()
     answer: dict[str, dict[str, Any]] = {}
     for name in wanted:
         told_of = {metric: values[name][metric] for metric in ranking.METRICS} | {"coverage": shares.get(name, 0.0)}
         chosen = {"weights": dict(weights or {})} if name == BLEND else dict(fitted[name].settings)
-        ends = {metric: list(percentiles(replicates[name][metric])) for metric in ranking.METRICS}
+        ends = {metric: list(percentiles(samples[name][metric])) for metric in ranking.METRICS}
         answer[name] = {
             **told_of,
             "k": terms.k,
             "users": users,
             "intervals_95": ends,
-            "std_errors": {metric: float(np.std(replicates[name][metric], ddof=1)) for metric in ranking.METRICS},
-            "ndcg_differences": {
-                other: _difference(values, replicates, name, other) for other in wanted if other != name
-            },
+            "std_errors": {metric: float(np.std(samples[name][metric], ddof=1)) for metric in ranking.METRICS},
+            "ndcg_differences": {other: _difference(values, samples, name, other) for other in wanted if other != name},
             "parameters": chosen,
             "search": told(found[name]),
             "seconds": {"search": found[name].seconds, "fit": seconds[name]},
@@ -149,26 +148,10 @@ def _judged(
     return answer
 
 
-def _means(per_person: DataFrame) -> dict[str, dict[str, float]]:
-    means = per_person.groupBy("model").agg(*(F.avg(metric).alias(metric) for metric in ranking.METRICS))
-    return {row["model"]: {metric: row[metric] for metric in ranking.METRICS} for row in means.collect()}
-
-
-def _replicates(per_person: DataFrame, terms: Terms) -> dict[str, dict[str, Any]]:
-    """Return each model's metrics in each replicate; a person weighs the same for all, so differences are paired."""
-    found = poisson_bootstrap(per_person, ["user_id"], ranking.METRICS, terms.replicates, terms.seed, by=["model"])
-    # A row a model and replicate, however many people there are.
-    arrived = found.toPandas().sort_values("replicate")
-    return {
-        str(model): {metric: rows[metric].to_numpy() for metric in ranking.METRICS}
-        for model, rows in arrived.groupby("model")
-    }
-
-
 def _difference(
-    values: Mapping[str, Mapping[str, float]], replicates: Mapping[str, Mapping[str, Any]], a: str, b: str
+    values: Mapping[str, Mapping[str, float]], samples: Mapping[str, Mapping[str, Any]], a: str, b: str
 ) -> dict[str, float]:
-    low, high = percentiles(replicates[a]["ndcg"] - replicates[b]["ndcg"])
+    low, high = percentiles(samples[a]["ndcg"] - samples[b]["ndcg"])
     return {"value": values[a]["ndcg"] - values[b]["ndcg"], "ci_low": low, "ci_high": high}
 
 

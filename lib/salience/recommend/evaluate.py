@@ -8,14 +8,14 @@ from datetime import datetime
 from functools import reduce
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from salience.recommend import als, ranking
 from salience.recommend.als import Point
 from salience.recommend.availability import unavailable
+from salience.recommend.averages import Group, means, replicates
 from salience.recommend.caching import kept
-from salience.recommend.confidence import exact_sum
 from salience.recommend.models.als import als_at
 from salience.recommend.models.catalogue import catalogue
 from salience.recommend.models.interface import Fitted, Parameters, Recommender, histories, training
@@ -32,19 +32,23 @@ from salience.recommend.search import ranked
 from salience.recommend.split import Cuts, judged_people
 from salience.recommend.topk import collect_items, top_k
 from salience.settings import RecommendSettings
-from salience.stats.bootstrap import percentiles, poisson_bootstrap
+from salience.stats.bootstrap import percentiles
 
-ALS = "als"
+ALS, ALL = "als", "all"
+HISTORIES = ((1, 4), (5, 19), (20, None))
+"""Segments of people by how many contents they had something to do with before the cut: from, to."""
+_GROUP = ("segment", "model")
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Each person's metrics (columns `<metric>:<model>`), their means over people, how many people there are, and with
-    which parameters each model was fitted."""
+    """What was measured of each person.
+
+    per_person: user_id, segment (ALL, and the person's own: see `segments`), model, and a column for each metric; held.
+    fitted_with: with which parameters each model was fitted.
+    """
 
     per_person: DataFrame
-    means: Mapping[str, float]
-    users: int
     fitted_with: Mapping[str, Parameters]
 
 
@@ -107,8 +111,10 @@ def judged(
                 each = {name: {name: 1.0} for name in fitted}
                 lists.append(ranked(fitted, each, asking, k, hidden(contents, cut)))
             names = [*models, *map(model_name, lives)]
-            with kept(_wide(ranking.per_person(reduce(DataFrame.union, lists), people, names, k), names)) as per_person:
-                yield _summed_up(per_person, {name: one.settings for name, one in fitted.items()})
+            of_each = ranking.per_person(reduce(DataFrame.union, lists), people, names, k)
+            of_segments = people.select("user_id", F.explode(segments(F.col("seen"))).alias("segment"))
+            with kept(of_each.join(of_segments, "user_id", how="inner")) as per_person:
+                yield Judged(per_person, {name: one.settings for name, one in fitted.items()})
 
 
 def choose(interactions: DataFrame, contents: DataFrame, cuts: Cuts, settings: RecommendSettings) -> Choice:
@@ -124,7 +130,8 @@ def choose(interactions: DataFrame, contents: DataFrame, cuts: Cuts, settings: R
     with judged(interactions, contents, cuts.train_end, cuts.choose_end, models, [], settings) as found:
         if found is None:
             return Choice(first, {})
-        reached = {name: found.means[f"ndcg:{name}"] for name in points}
+        told = means(found.per_person, _GROUP)
+        reached = {name: told[ALL, name]["ndcg"] for name in points}
     return Choice(points[max(points, key=lambda name: reached[name])], reached)
 
 
@@ -142,30 +149,59 @@ def report(
     with judged(interactions, contents, *window, models, lives, settings) as found:
         if found is None:
             return []
-        compared = [(ALS, name) for name in (*settings.compared, *map(model_name, lives))]
-        values = _with_differences(found.means, compared)
-        intervals = _intervals(found.per_person, compared, settings)
-        weights = als.weight_settings(settings)
-        used = {name: {**found.fitted_with.get(name, {}), **weights} for name in models}
-        used |= {model_name(life): popularity_settings(life, settings) for life in lives}
-        used |= {f"{a} - {b}": {a: used[a], b: used[b]} for a, b in compared}
-        return [
-            {
-                "model": name,
-                "settings": json.dumps(used[name], sort_keys=True),
-                "protocol": cuts.describe(),
-                "segment": "all",
-                "metric": metric,
-                "k": settings.evaluation_k,
-                "value": values[f"{metric}:{name}"],
-                "ci_low": intervals[f"{metric}:{name}"][0],
-                "ci_high": intervals[f"{metric}:{name}"][1],
-                "users": found.users,
-                "is_published": name == ALS,
-            }
-            for name in used
-            for metric in ranking.METRICS
-        ]
+        values = means(found.per_person, _GROUP)
+        drawn = replicates(found.per_person, _GROUP, settings.bootstrap_replicates, settings.als.seed)
+        fitted_with = found.fitted_with
+    weights = als.weight_settings(settings)
+    used: dict[str, Any] = {name: {**fitted_with.get(name, {}), **weights} for name in models}
+    used |= {model_name(life): popularity_settings(life, settings) for life in lives}
+    used |= {f"{ALS} - {other}": {ALS: used[ALS], other: used[other]} for other in used if other != ALS}
+    compared, samples = _with_differences(values), _with_differences(drawn)
+    return [
+        {
+            "model": name,
+            "settings": json.dumps(used[name], sort_keys=True),
+            "protocol": cuts.describe(),
+            "segment": segment,
+            "metric": metric,
+            "k": settings.evaluation_k,
+            "value": compared[segment, name][metric],
+            **_ends(samples.get((segment, name)), metric),
+            "users": values[segment, ALS]["users"],
+            "is_published": name == ALS,
+        }
+        for segment, name in sorted(compared)
+        for metric in ranking.METRICS
+    ]
+
+
+def segments(seen: Column) -> Column:
+    """Return the segments that a person belongs to: ALL, and `history=<from> to <to>`.
+
+    Args:
+        seen: array of the contents that they had something to do with.
+    """
+    named = F.lit(None).cast("string")
+    for low, high in HISTORIES:
+        name = f"history={low} to {high}" if high else f"history={low} and more"
+        named = F.when(F.size(seen) >= low, F.lit(name)).otherwise(named)
+    return F.array_compact(F.array(F.lit(ALL), named))
+
+
+def _with_differences(found: Mapping[Group, Mapping[str, Any]]) -> dict[Group, Mapping[str, Any]]:
+    """Add the metrics of ALS less those of each other model, segment by segment; works on numbers and on arrays."""
+    differences: dict[Group, Mapping[str, Any]] = {
+        (segment, f"{ALS} - {other}"): {m: found[segment, ALS][m] - told[m] for m in ranking.METRICS}
+        for (segment, other), told in found.items()
+        if other != ALS
+    }
+    return {**found, **differences}
+
+
+def _ends(samples: Mapping[str, Any] | None, metric: str) -> dict[str, float | None]:
+    """Return the ends of a metric's interval; none where nobody was ever drawn."""
+    low, high = percentiles(samples[metric]) if samples else (None, None)
+    return {"ci_low": low, "ci_high": high}
 
 
 def _popular_lists(people: DataFrame, popular: DataFrame, lives: Sequence[HalfLife], k: int) -> DataFrame:
@@ -173,43 +209,3 @@ def _popular_lists(people: DataFrame, popular: DataFrame, lives: Sequence[HalfLi
     asking = people.select("user_id", "seen", F.explode(F.array(*named)).alias("asked"))
     asking = asking.select("user_id", "seen", "asked.model", "asked.features")
     return top_k(asking, collect_items(popular), k).select("user_id", "model", "top")
-
-
-def _wide(per_person: DataFrame, models: Sequence[str]) -> DataFrame:
-    """Return a row a person with a column `<metric>:<model>` each."""
-    columns = [
-        F.max(F.when(F.col("model") == model, F.col(metric))).alias(f"{metric}:{model}")
-        for metric in ranking.METRICS
-        for model in models
-    ]
-    return per_person.groupBy("user_id").agg(*columns)
-
-
-def _summed_up(per_person: DataFrame, fitted_with: Mapping[str, Parameters]) -> Judged:
-    columns = [name for name in per_person.columns if name != "user_id"]
-    users = F.count("*")
-    means = [(exact_sum(F.col(f"`{name}`")) / users).alias(name) for name in columns]
-    row = per_person.agg(users.alias("users"), *means).head()
-    assert row is not None
-    return Judged(per_person, {name: row[name] for name in columns}, row["users"], fitted_with)
-
-
-def _with_differences(values: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Add to `<metric>:<model>` the differences `<metric>:<a> - <b>`; works on numbers and on Spark columns."""
-    differences = {
-        f"{metric}:{a} - {b}": values[f"{metric}:{a}"] - values[f"{metric}:{b}"]
-        for metric in ranking.METRICS
-        for a, b in pairs
-    }
-    return {**values, **differences}
-
-
-def _intervals(
-    per_person: DataFrame, pairs: Sequence[tuple[str, str]], settings: RecommendSettings
-) -> dict[str, tuple[float, float]]:
-    columns = [name for name in per_person.columns if name != "user_id"]
-    replicates = poisson_bootstrap(per_person, ["user_id"], columns, settings.bootstrap_replicates, settings.als.seed)
-    # A row a replicate, however many people there are.
-    arrived = replicates.toPandas()
-    resampled = _with_differences({name: arrived[name] for name in columns}, pairs)
-    return {name: percentiles(values.to_numpy()) for name, values in resampled.items()}

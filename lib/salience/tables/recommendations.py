@@ -1,6 +1,6 @@
 """Gold recommendations: candidates, the final lists, and how good the recommenders are."""
 
-from salience.stats.small_cells import Cell, SmallCells
+from salience.stats.small_cells import Cell, Segments, SmallCells
 from salience.tables.contract import Column, Kind, Table, required
 from salience.tables.shared import CI_HIGH, CI_LOW, CONTENT, PLATFORM, RELEASE, SUPPRESSED_CELLS, USER, one_of
 
@@ -91,7 +91,7 @@ EVALUATION = Table(
         ),
         required("settings", "string", "the model's settings as JSON"),
         required("protocol", "string", "how the figure was obtained, with its cut times"),
-        required("segment", "string", "name=value, or all"),
+        required("segment", "string", "all, or history=<contents that somebody had to do with before the cut>"),
         required("metric", "string", "ndcg, recall, ..."),
         required("k", "int", "length of the ranked list"),
         Column("value", "double", "mean over users"),
@@ -105,7 +105,10 @@ EVALUATION = Table(
     partitions=("release_id",),
     # A log that is shorter than the windows of the protocol says nothing yet.
     may_be_empty=True,
-    small_cells=SmallCells((Cell("users", ("users", "value", "ci_low", "ci_high")),)),
+    small_cells=SmallCells(
+        (Cell("users", ("users", "value", "ci_low", "ci_high")),),
+        segments=Segments(("release_id", "platform", "model", "settings", "protocol", "metric", "k"), "segment", "all"),
+    ),
 )
 
 _RANK = required("rank", "int", "place among the neighbours, from 1")
