@@ -146,7 +146,7 @@ def test_the_means_of_segments_are_over_their_people_and_make_up_that_of_all(spa
     windows = cuts(AS_OF, quick.evaluation_days)
     rows = report(year, contents(spark), windows, Choice(Point(1, 0.1), {}), quick)
     of_als = {r["segment"]: r for r in rows if (r["model"], r["metric"]) == ("als", "ndcg")}
-    assert {name: r["users"] for name, r in of_als.items()} == {"all": 4, "history=1 to 4": 3, "history=5 to 19": 1}
+    assert {name: r["users"] for name, r in of_als.items()} == {"all": 5, "history=1 to 4": 4, "history=5 to 19": 1}
     parts = [r["users"] * r["value"] for name, r in of_als.items() if name != "all"]
     assert sum(parts) == pytest.approx(of_als["all"]["users"] * of_als["all"]["value"])
 

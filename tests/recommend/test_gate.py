@@ -6,6 +6,7 @@ import pytest
 from salience.errors import InputError
 from salience.recommend.als import Point
 from salience.recommend.gate import at_point, decide, in_force, point_of
+from salience.recommend.promotion import Promotion
 from salience.recommend.split import cuts
 from salience.recommend.training import fitted, manifest
 from tests.recommend.rows import AS_OF, interactions
@@ -63,7 +64,7 @@ def gate(events):
         known = None
         if before is not None:
             first = decide(events, None, before, (windows.choose_end, windows.report_end))
-            known = json.loads(json.dumps(manifest("feed", windows.report_end, first, {}, {})))
+            known = json.loads(json.dumps(manifest("feed", windows.report_end, Promotion(first, [], {}), {})))
         return decide(events, known, chosen, (windows.choose_end, windows.report_end))
 
     return decided
@@ -106,7 +107,7 @@ def test_a_margin_lets_a_slightly_worse_one_pass_and_too_few_people_let_nothing_
 
 def test_the_settings_of_a_saved_model_are_those_that_it_was_fitted_with(good, bad, gate):
     other = at_point(bad, Point(2.0, 0.5))
-    told = manifest("feed", cuts(AS_OF, 1).report_end, gate(None, other), {}, {})
+    told = manifest("feed", cuts(AS_OF, 1).report_end, Promotion(gate(None, other), [], {}), {})
     found = in_force(json.loads(json.dumps(told)), good)
     assert point_of(found) == Point(2.0, 0.5)
     assert found.action_weights == other.action_weights and found.k == good.k
