@@ -21,7 +21,7 @@ from salience.recommend.pairs import pairs
 from salience.recommend.ranking import per_person
 from salience.recommend.search import ranked
 from salience.recommend.split import judged_people
-from salience.settings import RecommendSettings
+from salience.settings.recommend import RecommendSettings
 from salience.stats.bootstrap import percentiles, poisson_bootstrap
 
 BASE = "as it is"

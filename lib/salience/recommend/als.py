@@ -6,7 +6,7 @@ from typing import Any
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame
 
-from salience.settings import AlsSettings, RecommendSettings
+from salience.settings.recommend import AlsSettings, RecommendSettings
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from salience.recommend.explain import EXPLAINED, explain
 from salience.recommend.foldin import Model, fold_in
 from salience.recommend.popularity import popularity
 from salience.recommend.topk import collect_items, top_k
-from salience.settings import RecommendSettings
+from salience.settings.recommend import RecommendSettings
 
 BECAUSE = "array<struct<content_id:string,contribution:double,share:double>>"
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from salience.settings import RecommendSettings
+from salience.settings.recommend import RecommendSettings
 
 _MICROSECONDS_PER_DAY = 86_400_000_000
 

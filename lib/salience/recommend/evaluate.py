@@ -31,7 +31,7 @@ from salience.recommend.popularity import (
 from salience.recommend.search import ranked
 from salience.recommend.split import Cuts, judged_people
 from salience.recommend.topk import collect_items, top_k
-from salience.settings import RecommendSettings
+from salience.settings.recommend import RecommendSettings
 from salience.stats.bootstrap import percentiles
 
 ALS, ALL = "als", "all"

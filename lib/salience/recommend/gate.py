@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from salience.errors import InputError
 from salience.recommend.ablation import BASE, judged
 from salience.recommend.als import WEIGHTS, Point, fit_settings, grid
-from salience.settings import RecommendSettings
+from salience.settings.recommend import RecommendSettings
 
 CHAMPION = "champion"
 _CHALLENGER = "challenger"

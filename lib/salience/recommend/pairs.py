@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from salience.recommend.availability import newest_versions, unavailable
 from salience.recommend.confidence import preferences
-from salience.settings import RecommendSettings
+from salience.settings.recommend import RecommendSettings
 
 
 def pairs(interactions: DataFrame, cut: datetime, settings: RecommendSettings) -> DataFrame:

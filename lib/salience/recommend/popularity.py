@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.recommend.confidence import action_weight, decay, exact_sum
-from salience.settings import RecommendSettings
+from salience.settings.recommend import RecommendSettings
 
 ALL_TIME = None
 """The half-life of popularity that never fades."""

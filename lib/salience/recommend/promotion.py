@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from salience.recommend.evaluate import choose, report
 from salience.recommend.gate import Verdict, at_point, decide
 from salience.recommend.split import Cuts
-from salience.settings import RecommendSettings
+from salience.settings.recommend import RecommendSettings
 
 Tell = Callable[[str], None]
 

@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.recommend.confidence import seen_contents
-from salience.settings import RecommendSettings
+from salience.settings.recommend import RecommendSettings
 
 
 @dataclass(frozen=True)

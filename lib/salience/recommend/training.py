@@ -21,7 +21,7 @@ from salience.recommend.pairs import pairs
 from salience.recommend.promotion import Promotion
 from salience.recommend.split import end_of
 from salience.recommend.topk import collect_items
-from salience.settings import RecommendSettings
+from salience.settings.recommend import RecommendSettings
 
 COLUMNS = ["platform", "user_id", "content_id", "action", "event_time", "rating", "dwell_s", "video_length_s"]
 """What recommenders need of silver.interactions."""

@@ -21,7 +21,7 @@ from salience.recommend.models.interface import (
     places_of,
 )
 from salience.recommend.topk import Items, collect_items
-from salience.settings import AlsSettings
+from salience.settings.recommend import AlsSettings
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from salience.recommend.models.popular import Popularity, SegmentPopular
 from salience.recommend.models.similarity import Alike, Similarity
 from salience.recommend.models.svd import Svd
 from salience.recommend.models.tags import Tags
-from salience.settings import RecommendSettings
+from salience.settings.recommend import RecommendSettings
 
 
 def catalogue(settings: RecommendSettings, timed: bool) -> dict[str, Recommender]:

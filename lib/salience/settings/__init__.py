@@ -4,24 +4,19 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from salience.actions import ACTIONS
 from salience.errors import SettingsError
+from salience.settings.group import MAX_DAYS, Action, Group, Share
+from salience.settings.recommend import RecommendSettings
 from salience.yaml_files import describe, parsed, read_yaml
 
 VARIABLE_PREFIX = "SALIENCE_"
 NOT_SETTINGS = ("SALIENCE_PSEUDONYM_KEY_", "SALIENCE_CONF_DIR")
 """Variables with the prefix that are no settings: secrets, and where the settings are."""
-
-
-def _known_action(name: str) -> str:
-    if name not in ACTIONS:
-        raise ValueError(f"there is no action {name!r}; there are {', '.join(ACTIONS)}")
-    return name
 
 
 MAX_LATENESS_DAYS = 60
@@ -34,28 +29,10 @@ AHEAD_DAYS = 2 + MAX_FUTURE_DAYS
 WEEK = 7
 """Days that a delivery may at least be corrected for."""
 
-MAX_DAYS = 36_500
-"""The longest window, a century."""
-
 Environment = Literal["local", "cluster"]
-Weight = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Action = Annotated[str, AfterValidator(_known_action)]
 
 
-class _Group(BaseModel):
-    # Strict: YAML knows what is a number, and a yes is none.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    @field_validator("*")
-    @classmethod
-    def _fits_into_spark(cls, value: object) -> object:
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ValueError("has more than 64 bits")
-        return value
-
-
-class BotSettings(_Group):
+class BotSettings(Group):
     """When a person's events of a day are taken for a machine's."""
 
     max_events_per_day: int = Field(ge=1)
@@ -67,14 +44,14 @@ class BotSettings(_Group):
     """Gaps whose coefficient of variation is smaller are too regular for a person's."""
 
 
-class DoubleTapSettings(_Group):
+class DoubleTapSettings(Group):
     """When doing the same to the same content again counts as one."""
 
     seconds: float = Field(ge=0, le=3600)
     actions: list[Action]
 
 
-class VolumeSettings(_Group):
+class VolumeSettings(Group):
     """How many rows a delivery may have, as a ratio to the median of the same weekday's past."""
 
     weeks: int = Field(ge=1, le=52)
@@ -85,7 +62,7 @@ class VolumeSettings(_Group):
     max_ratio: float = Field(gt=0)
 
 
-class ThresholdSettings(_Group):
+class ThresholdSettings(Group):
     """When a delivery is too odd to be taken: it is held, and the run ends with exit code 3."""
 
     min_rows: int = Field(ge=1)
@@ -101,7 +78,7 @@ class ThresholdSettings(_Group):
         return self
 
 
-class CleanSettings(_Group):
+class CleanSettings(Group):
     """How deliveries become interactions."""
 
     max_lateness_days: int = Field(ge=0, le=MAX_LATENESS_DAYS)
@@ -120,7 +97,7 @@ class CleanSettings(_Group):
     """How often a day is settled again because another run changed what it rests on meanwhile."""
 
 
-class ProfileSettings(_Group):
+class ProfileSettings(Group):
     """How user and content profiles are built."""
 
     window_days: int = Field(ge=1, le=MAX_DAYS)
@@ -133,139 +110,7 @@ class ProfileSettings(_Group):
     """No interaction for this many days makes a person dormant."""
 
 
-class AlsSettings(_Group):
-    """MLlib ALS with implicit preferences; `alphas` and `regularisations` span the grid that is tried."""
-
-    rank: int = Field(ge=1, le=512)
-    iterations: int = Field(ge=1, le=100)
-    alphas: list[Weight] = Field(min_length=1)
-    """Confidence of a preference is 1 + alpha x weight."""
-    regularisations: list[Weight] = Field(min_length=1)
-    """MLlib multiplies it by the number of a user's (an item's) preferences."""
-    blocks: int = Field(ge=1)
-    """Blocks of users and of items that the cluster works on in parallel."""
-    seed: int
-
-
-class GateSettings(_Group):
-    """When a configuration takes the place of the one in force (jobs/train_recommender.py)."""
-
-    margin: float = Field(ge=0, lt=1)
-    """Its ndcg may be smaller by this share of that of the configuration in force: the lower end of the paired 95 %
-    interval of the difference has to lie above that."""
-    min_users: int = Field(ge=1)
-    """With fewer people to judge, the configuration in force stays."""
-
-
-class SearchSettings(_Group):
-    """What jobs/evaluate_recommender.py tries for each model, the most promising value of each list first."""
-
-    share: float = Field(gt=0, lt=1)
-    """Share of train that an inner split hides. A small one leaves the density of the data as it is, on which the best
-    regularisation depends."""
-    folds: int = Field(ge=1, le=20)
-    """Inner splits that each model's parameters are chosen on."""
-    blend_folds: int = Field(ge=1, le=20)
-    """Random splits that the weights of a blend are chosen on, the first `folds` among them: mixes differ by less than
-    models do. Splits by time stay `folds`, for what is older tells less of what comes next."""
-    half_lives_days: list[Weight | None] = Field(min_length=1)
-    """After so many days a pair weighs half (null: never); tried only on splits by time."""
-    popularity_half_lives_days: list[Weight | None] = Field(min_length=1)
-    """The same for popularity."""
-    powers: list[float] = Field(min_length=1)
-    """Power that `ease` takes weights to; 0 counts each pair alike."""
-    als_ranks: list[int] = Field(min_length=1)
-    als_alphas: list[Weight] = Field(min_length=1)
-    als_regularisations: list[Weight] = Field(min_length=1)
-    ease_regularisations: list[Weight] = Field(min_length=1)
-    """In units of the mean squared weight."""
-    ease_dropouts: list[float] = Field(min_length=1)
-    """Added to the ridge as this share of an item's own sum of squares."""
-    ease_memory_mb: float = Field(gt=0)
-    """Memory of the driver that `ease` may take: 24 bytes x items squared, and a third of that on each worker."""
-    neighbours: list[int] = Field(min_length=1)
-    """Of a content."""
-    user_neighbours: list[int] = Field(min_length=1)
-    """Of a person; where few of them did something of late, many have to vote on what is new."""
-    shrinkages: list[float] = Field(min_length=1)
-    """In units of the mean squared weight."""
-    svd_ranks: list[int] = Field(min_length=1)
-    longest_history: int = Field(ge=1)
-    """Of somebody (or a content) with more pairs, the heaviest so many count when similarities are computed."""
-    tag_vocabulary: int = Field(ge=1)
-    """The most frequent so many tags count."""
-    segment_prior_pairs: float = Field(ge=0)
-    """A segment is taken to hold so many pairs more, spread like everyone's."""
-
-    @model_validator(mode="after")
-    def _blends_on_no_fewer_folds(self) -> "SearchSettings":
-        if self.blend_folds < self.folds:
-            raise ValueError(f"blend_folds ({self.blend_folds}) must be at least folds ({self.folds})")
-        return self
-
-
-class ConfidenceSettings(_Group):
-    """What jobs/learn_confidence.py tries beside the settings in force."""
-
-    half_lives_days: list[Weight]
-    watch_time_weights: list[Weight]
-    factors: list[Weight]
-    """Each action's weight is tried at so many times what it is, and at nothing."""
-    rounds: int = Field(ge=1, le=10)
-    """The best change is adopted, and all are tried again, so many times at most."""
-    windows: int = Field(ge=1, le=10)
-    """Windows of evaluation_days, one after the other, that changes are judged on; a later one judges the outcome."""
-
-
-class RecommendSettings(_Group):
-    """How recommenders are trained, judged and used."""
-
-    k: int = Field(ge=1, le=1000)
-    """Length of each person's list."""
-    candidates: int = Field(ge=1, le=100_000)
-    """Candidates a person before ranking; at least k."""
-    window_days: int = Field(ge=1, le=MAX_DAYS)
-    """Days of history, the as-of day included."""
-    half_life_days: float = Field(gt=0)
-    """After this many days an interaction weighs half."""
-    action_weights: dict[Action, float]
-    """Weight of one interaction by action; an absent action weighs nothing, an undo takes its action's weight back."""
-    excluding_actions: list[Action]
-    """Actions that say no: who did one to a content has no preference for it, whatever else they did."""
-    watch_time_weight: float = Field(ge=0)
-    """Weight that an interaction gains for a video watched to its end, and its share for one watched in part."""
-    rating_scale_max: float = Field(gt=0)
-    """A `rate` interaction weighs action_weights.rate x rating / rating_scale_max."""
-    relevant_actions: list[Action] = Field(min_length=1)
-    """Actions on a new content that make it relevant when recommenders are judged."""
-    relevant_rating: float
-    """A `rate` interaction is relevant from this rating on."""
-    similar: int = Field(ge=1, le=1000)
-    """Neighbours of each content and of each person in gold.content_similarity and gold.user_similarity."""
-    evaluation_days: float = Field(gt=0, le=MAX_DAYS)
-    """Length of the choosing window and of the reporting window, in days."""
-    evaluation_k: int = Field(ge=1)
-    """The k of ndcg@k and recall@k."""
-    compared: list[Literal["similarity", "user_similarity", "ease", "svd", "tags"]]
-    """Recommenders that ALS is judged beside, each at the first point of its grid in `search`."""
-    popularity_half_lives_days: list[Weight] = Field(min_length=1)
-    """Half-lives of the popularity baselines."""
-    trending_half_life_days: float = Field(gt=0)
-    """Half-life of the popularity that fills the lists of people whom ALS does not know."""
-    bootstrap_replicates: int = Field(ge=100)
-    als: AlsSettings
-    gate: GateSettings
-    search: SearchSettings
-    confidence: ConfidenceSettings
-
-    @model_validator(mode="after")
-    def _candidates_cover_k(self) -> "RecommendSettings":
-        if self.candidates < self.k:
-            raise ValueError(f"candidates ({self.candidates}) must be at least k ({self.k})")
-        return self
-
-
-class EngagementSettings(_Group):
+class EngagementSettings(Group):
     """How the engagement model is trained and judged."""
 
     window_days: int = Field(ge=2, le=MAX_DAYS)
@@ -282,7 +127,7 @@ class EngagementSettings(_Group):
     bootstrap_replicates: int = Field(ge=100)
 
 
-class MetricSettings(_Group):
+class MetricSettings(Group):
     """How daily facts are measured."""
 
     segment_attributes: list[str]
@@ -291,7 +136,7 @@ class MetricSettings(_Group):
     """Actions that count as engagement."""
 
 
-class PrivacySettings(_Group):
+class PrivacySettings(Group):
     """What published tables tell of few people."""
 
     min_cell_people: int = Field(ge=1)
@@ -299,7 +144,7 @@ class PrivacySettings(_Group):
     Another value measures every day anew; releases stay as they were published."""
 
 
-class RetentionSettings(_Group):
+class RetentionSettings(Group):
     """How many days, the as-of day of jobs/apply_retention.py included, each layer keeps; null for ever.
 
     Releases and their snapshots, dimensions, what other datasets delivered (dimensions are made of it) and ledgers are
@@ -322,7 +167,7 @@ class RetentionSettings(_Group):
         return self
 
 
-class ReleaseSettings(_Group):
+class ReleaseSettings(Group):
     """How releases are published."""
 
     publish_attempts: int = Field(ge=1)
@@ -332,7 +177,7 @@ class ReleaseSettings(_Group):
     that is a Hive metastore (spark.sql.catalogImplementation=hive), in which other sessions find them."""
 
 
-class ErasureSettings(_Group):
+class ErasureSettings(Group):
     """What becomes of releases, models and old files when people are erased."""
 
     releases: Literal["redact", "withdraw"]
@@ -347,7 +192,7 @@ class ErasureSettings(_Group):
     job, 0 above all, fails whoever still reads them: erase while no other job is running then."""
 
 
-class SimulationSettings(_Group):
+class SimulationSettings(Group):
     """Size and shape of simulated logs, per platform."""
 
     truth: str = Field(min_length=1)
@@ -365,7 +210,7 @@ class SimulationSettings(_Group):
     """Share of rows that are spoilt, over all kinds of dirt together."""
 
 
-class Settings(_Group):
+class Settings(Group):
     """Everything a job may be told beside its interval and its release."""
 
     logs: str = Field(min_length=1)

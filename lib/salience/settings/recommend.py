@@ -1,0 +1,139 @@
+"""Settings of the recommenders: how they are trained, chosen, judged and used."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from salience.settings.group import MAX_DAYS, Action, Group, Weight
+
+
+class AlsSettings(Group):
+    """MLlib ALS with implicit preferences; `alphas` and `regularisations` span the grid that is tried."""
+
+    rank: int = Field(ge=1, le=512)
+    iterations: int = Field(ge=1, le=100)
+    alphas: list[Weight] = Field(min_length=1)
+    """Confidence of a preference is 1 + alpha x weight."""
+    regularisations: list[Weight] = Field(min_length=1)
+    """MLlib multiplies it by the number of a user's (an item's) preferences."""
+    blocks: int = Field(ge=1)
+    """Blocks of users and of items that the cluster works on in parallel."""
+    seed: int
+
+
+class GateSettings(Group):
+    """When a configuration takes the place of the one in force (jobs/train_recommender.py)."""
+
+    margin: float = Field(ge=0, lt=1)
+    """Its ndcg may be smaller by this share of that of the configuration in force: the lower end of the paired 95 %
+    interval of the difference has to lie above that."""
+    min_users: int = Field(ge=1)
+    """With fewer people to judge, the configuration in force stays."""
+
+
+class SearchSettings(Group):
+    """What jobs/evaluate_recommender.py tries for each model, the most promising value of each list first."""
+
+    share: float = Field(gt=0, lt=1)
+    """Share of train that an inner split hides. A small one leaves the density of the data as it is, on which the best
+    regularisation depends."""
+    folds: int = Field(ge=1, le=20)
+    """Inner splits that each model's parameters are chosen on."""
+    blend_folds: int = Field(ge=1, le=20)
+    """Random splits that the weights of a blend are chosen on, the first `folds` among them: mixes differ by less than
+    models do. Splits by time stay `folds`, for what is older tells less of what comes next."""
+    half_lives_days: list[Weight | None] = Field(min_length=1)
+    """After so many days a pair weighs half (null: never); tried only on splits by time."""
+    popularity_half_lives_days: list[Weight | None] = Field(min_length=1)
+    """The same for popularity."""
+    powers: list[float] = Field(min_length=1)
+    """Power that `ease` takes weights to; 0 counts each pair alike."""
+    als_ranks: list[int] = Field(min_length=1)
+    als_alphas: list[Weight] = Field(min_length=1)
+    als_regularisations: list[Weight] = Field(min_length=1)
+    ease_regularisations: list[Weight] = Field(min_length=1)
+    """In units of the mean squared weight."""
+    ease_dropouts: list[float] = Field(min_length=1)
+    """Added to the ridge as this share of an item's own sum of squares."""
+    ease_memory_mb: float = Field(gt=0)
+    """Memory of the driver that `ease` may take: 24 bytes x items squared, and a third of that on each worker."""
+    neighbours: list[int] = Field(min_length=1)
+    """Of a content."""
+    user_neighbours: list[int] = Field(min_length=1)
+    """Of a person; where few of them did something of late, many have to vote on what is new."""
+    shrinkages: list[float] = Field(min_length=1)
+    """In units of the mean squared weight."""
+    svd_ranks: list[int] = Field(min_length=1)
+    longest_history: int = Field(ge=1)
+    """Of somebody (or a content) with more pairs, the heaviest so many count when similarities are computed."""
+    tag_vocabulary: int = Field(ge=1)
+    """The most frequent so many tags count."""
+    segment_prior_pairs: float = Field(ge=0)
+    """A segment is taken to hold so many pairs more, spread like everyone's."""
+
+    @model_validator(mode="after")
+    def _blends_on_no_fewer_folds(self) -> "SearchSettings":
+        if self.blend_folds < self.folds:
+            raise ValueError(f"blend_folds ({self.blend_folds}) must be at least folds ({self.folds})")
+        return self
+
+
+class ConfidenceSettings(Group):
+    """What jobs/learn_confidence.py tries beside the settings in force."""
+
+    half_lives_days: list[Weight]
+    watch_time_weights: list[Weight]
+    factors: list[Weight]
+    """Each action's weight is tried at so many times what it is, and at nothing."""
+    rounds: int = Field(ge=1, le=10)
+    """The best change is adopted, and all are tried again, so many times at most."""
+    windows: int = Field(ge=1, le=10)
+    """Windows of evaluation_days, one after the other, that changes are judged on; a later one judges the outcome."""
+
+
+class RecommendSettings(Group):
+    """How recommenders are trained, judged and used."""
+
+    k: int = Field(ge=1, le=1000)
+    """Length of each person's list."""
+    candidates: int = Field(ge=1, le=100_000)
+    """Candidates a person before ranking; at least k."""
+    window_days: int = Field(ge=1, le=MAX_DAYS)
+    """Days of history, the as-of day included."""
+    half_life_days: float = Field(gt=0)
+    """After this many days an interaction weighs half."""
+    action_weights: dict[Action, float]
+    """Weight of one interaction by action; an absent action weighs nothing, an undo takes its action's weight back."""
+    excluding_actions: list[Action]
+    """Actions that say no: who did one to a content has no preference for it, whatever else they did."""
+    watch_time_weight: float = Field(ge=0)
+    """Weight that an interaction gains for a video watched to its end, and its share for one watched in part."""
+    rating_scale_max: float = Field(gt=0)
+    """A `rate` interaction weighs action_weights.rate x rating / rating_scale_max."""
+    relevant_actions: list[Action] = Field(min_length=1)
+    """Actions on a new content that make it relevant when recommenders are judged."""
+    relevant_rating: float
+    """A `rate` interaction is relevant from this rating on."""
+    similar: int = Field(ge=1, le=1000)
+    """Neighbours of each content and of each person in gold.content_similarity and gold.user_similarity."""
+    evaluation_days: float = Field(gt=0, le=MAX_DAYS)
+    """Length of the choosing window and of the reporting window, in days."""
+    evaluation_k: int = Field(ge=1)
+    """The k of ndcg@k and recall@k."""
+    compared: list[Literal["similarity", "user_similarity", "ease", "svd", "tags"]]
+    """Recommenders that ALS is judged beside, each at the first point of its grid in `search`."""
+    popularity_half_lives_days: list[Weight] = Field(min_length=1)
+    """Half-lives of the popularity baselines."""
+    trending_half_life_days: float = Field(gt=0)
+    """Half-life of the popularity that fills the lists of people whom ALS does not know."""
+    bootstrap_replicates: int = Field(ge=100)
+    als: AlsSettings
+    gate: GateSettings
+    search: SearchSettings
+    confidence: ConfidenceSettings
+
+    @model_validator(mode="after")
+    def _candidates_cover_k(self) -> "RecommendSettings":
+        if self.candidates < self.k:
+            raise ValueError(f"candidates ({self.candidates}) must be at least k ({self.k})")
+        return self
