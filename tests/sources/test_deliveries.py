@@ -1,68 +1,24 @@
 import os
 import shutil
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from time import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.logs import deliver, feed_event
+from tests.logs import feed_event
+from tests.sources.feed_days import DAYS, FEED, FIRST, mapped, middle
 
-from salience.errors import AuditError, InputError
-from salience.sources import files
+from salience.errors import InputError
 from salience.sources.deliveries import delivered_days, find_deliveries, is_as_found
-from salience.sources.intake import ledger_rows, require_none_refused, require_some, unfinished
-from salience.sources.mapping import SourceMapping
+from salience.sources.intake import require_some
 from salience.sources.typed import typed_rows
 
 pytestmark = pytest.mark.integration
 
-FIRST = date(2026, 11, 2)
-DAYS = [FIRST + timedelta(days=n) for n in range(3)]
-
-
-def mapped(platform="feed", **more):
-    """Return a mapping of the feed's interactions."""
-    part = {
-        "raw": {
-            "log_id": "string",
-            "uid": "string",
-            "post_id": "string",
-            "act": "string",
-            "ts": "string",
-            "slot": "int",
-        },
-        "columns": {"event_id": "log_id", "raw_user_id": "uid", "content_id": "post_id", "position": "slot"},
-        "action": {"from": "act", "values": {"like": "like"}},
-        "event_time": {"from": "ts", "unit": "iso8601"},
-    }
-    return SourceMapping.model_validate({"platform": platform, "interactions": part, **more})
-
-
-FEED = mapped()
 HOURLY = {"partition": "ds=%Y%m%d/hour=%H"}
 ROW = pa.Table.from_pylist([{"log_id": "e1", "uid": "ann", "post_id": "p1", "act": "like", "ts": "2026-11-02"}])
-
-
-@pytest.fixture
-def logs(tmp_path):
-    """Three good deliveries of one event each, e1 to e3; a test spoils the one in the middle."""
-    for n, day in enumerate(DAYS, 1):
-        deliver(tmp_path, day.isoformat(), [feed_event(log_id=f"e{n}", ts=f"{day}T10:00:00Z")])
-    return tmp_path
-
-
-@pytest.fixture
-def look(spark, logs):
-    def at(mapping=FEED, days=DAYS, dataset="interactions"):
-        return find_deliveries(spark, str(logs), mapping, dataset, days)
-
-    return at
-
-
-def middle(logs: Path) -> Path:
-    return logs / "feed" / "interactions" / f"dt={DAYS[1]}"
 
 
 def hour_of(logs: Path, hour: int, marker: str | None = "_SUCCESS", age_s: float = 0) -> Path:
@@ -266,103 +222,8 @@ def test_only_a_changed_file_changes_the_manifest(spark, logs, look):
     assert look()[1].manifest_hash != touched[1].manifest_hash
 
 
-def test_the_ledger_keeps_the_manifest_the_rows_and_of_those_taken_the_counts(logs, look):
-    (logs / "feed" / "interactions" / f"dt={DAYS[2]}" / "_SUCCESS").unlink()
-    found = look()
-    found[1] = found[1].held("too much of it")
-    counts = {DAYS[0]: {"emitted": 2, "rejected": 1, "excluded": 0, "accepted": 1}, DAYS[1]: {"emitted": 9}}
-    rows = ledger_rows("run", found, counts)
-    told = [(row["state"], row["rows"], row["problem"], row.get("emitted"), row.get("accepted")) for row in rows]
-    assert told == [
-        ("taken", 1, None, 2, 1),
-        ("held", 1, "too much of it", None, None),
-        ("incomplete", None, None, None, None),
-    ]
-    file = logs / "feed" / "interactions" / f"dt={DAYS[0]}" / "part-0.parquet"
-    ((name, size, modified_ms),) = rows[0]["manifest"]
-    assert (name, size, rows[0]["files"], rows[0]["bytes"]) == ("part-0.parquet", file.stat().st_size, 1, size)
-    assert modified_ms == file.stat().st_mtime_ns // 1_000_000
-    assert rows[0]["manifest_hash"] == found[0].manifest_hash and rows[0]["delivery_date"] == FIRST
-    assert abs((datetime.now(UTC) - rows[0]["seen_at"]).total_seconds()) < 60
-
-
-def test_an_interval_without_any_delivery_names_the_settings(spark, tmp_path):
-    nowhere = str(tmp_path / "nowhere")
-    assert files.list_folders(spark, nowhere) == [] and delivered_days(spark, nowhere, FEED, "interactions") == []
-    with pytest.raises(InputError) as caught:
-        require_some(spark, nowhere, [FEED], DAYS, [])
-    assert str(caught.value) == (
-        f"{nowhere}/feed/interactions: no delivery from 2026-11-02 to 2026-11-04; there is none for any day. "
-        "Check --date and the settings `logs` and `platforms`"
-    )
-
-
 def test_days_that_have_deliveries_are_found_through_folders_of_several_levels(spark, tmp_path):
     mapping = mapped(partition="year=%Y/month=%m/day=%d/%H")
     for day in ("year=2026/month=11/day=02/00", "year=2025/month=12/day=31", "year=2026/month=13/day=01", "other/x/y"):
         (tmp_path / "feed" / "interactions" / day).mkdir(parents=True)
     assert delivered_days(spark, str(tmp_path), mapping, "interactions") == ["2025-12-31", "2026-11-02"]
-
-
-def test_a_platform_that_delivered_nothing_is_told_though_another_one_did(spark, logs, look):
-    seen = look()
-    assert unfinished([FEED], DAYS, seen) == []
-    require_some(spark, str(logs), [FEED], DAYS, seen)
-    with pytest.raises(InputError, match=r"^[^;]*video/interactions: no delivery from .*; there is none for any day"):
-        require_some(spark, str(logs), [FEED, mapped("video")], DAYS, seen)
-
-
-@pytest.mark.parametrize(
-    ("complete", "why"),
-    [({"marker": "_DONE"}, "none of its folders holds _DONE"), ({"settled_minutes": 30}, "all were written to lately")],
-)
-def test_a_platform_of_which_nothing_is_complete_is_told_with_the_signal_that_is_missing(
-    spark, logs, look, complete, why
-):
-    mapping = mapped(complete=complete)
-    with pytest.raises(InputError, match=f"no complete delivery from 2026-11-02 to 2026-11-04, for {why}"):
-        require_some(spark, str(logs), [mapping], DAYS, look(mapping))
-
-
-def test_days_that_are_missing_or_not_complete_are_told_and_stop_nothing(spark, logs, look):
-    (middle(logs) / "_SUCCESS").unlink()
-    seen = look(days=DAYS[:2])
-    assert unfinished([FEED], DAYS, seen) == [
-        "feed/interactions: 2 of 3 days missing or not complete (the first 2026-11-03); "
-        "clean them again once they are delivered"
-    ]
-    require_some(spark, str(logs), [FEED], DAYS, seen)
-
-
-def test_a_dataset_beside_the_interactions_whose_folder_is_not_complete_is_told(logs, look):
-    deliver(logs, "2026-11-03", [{"uid": "ann"}], dataset="users", complete=False)
-    mapping = mapped("feed", users={"raw": {"uid": "string"}, "columns": {"raw_user_id": "uid"}})
-    seen = [*look(mapping), *look(mapping, dataset="users")]
-    assert unfinished([mapping], DAYS, seen) == ["1 of 1 deliveries not complete (the first feed/users/dt=2026-11-03)"]
-
-
-def test_refused_and_held_deliveries_are_all_named_and_held_ones_are_an_audit_that_failed(logs, look):
-    (middle(logs) / "part-1.parquet").touch()
-    found = look()
-    refused = (
-        "refused 1 of 3 deliveries (2 taken): "
-        "feed/interactions/dt=2026-11-03: part-1.parquet is empty (0 bytes); deliver it again"
-    )
-    with pytest.raises(InputError) as caught:
-        require_none_refused(found)
-    assert str(caught.value) == refused
-    found[2] = found[2].held("share of bot of emitted rows: 0.5 (at most 0.2)")
-    with pytest.raises(AuditError) as caught:
-        require_none_refused(found)
-    assert str(caught.value) == (
-        "held 1 of 3 deliveries (1 taken): feed/interactions/dt=2026-11-04: share of bot of emitted rows: 0.5 "
-        "(at most 0.2). What is right all the same passes with another value of the setting that is named. "
-        f"{refused.replace('2 taken', '1 taken')}"
-    )
-    require_none_refused(found[:1])
-    with pytest.raises(InputError) as caught:
-        require_none_refused([found[0].taken_though("its files kept changing")])
-    assert str(caught.value) == (
-        "took, though something is wrong, 1 of 1 deliveries (1 taken): feed/interactions/dt=2026-11-02: "
-        "its files kept changing"
-    )

@@ -10,44 +10,13 @@ import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from tests.logs import deliver_as_mapped
+from tests.sources.rows import DAY, event, mapped
 
 from salience.sources.deliveries import find_deliveries
-from salience.sources.fit import require_fitting
 from salience.sources.mapping import SourceMapping
 from salience.sources.typed import FIRST_OF_ROW, HAS_TIME, IS_UTF8, LACKING, UNREADABLE, typed_rows
 
 pytestmark = pytest.mark.integration
-
-DAY = "2026-11-02"
-IDS = {"raw_user_id": "uid", "content_id": "post"}
-RAW = {"uid": "string", "post": "string", "ts": "string"}
-LIKE = {"from": "'like'", "values": {"like": "like"}}
-
-
-def mapped(platform="feed", columns=None, raw=None, unit=None, **more):
-    """Return a mapping of interactions that are likes, unless told otherwise."""
-    part = {"raw": RAW | (raw or {}), "columns": IDS | (columns or {}), "action": LIKE}
-    part |= {"event_time": {"from": "ts", "unit": "iso8601"} | (unit or {})} | more
-    if "emit" in more:
-        del part["action"]
-    return SourceMapping.model_validate({"platform": platform, "interactions": part})
-
-
-def event(**columns):
-    return {"uid": "ann", "post": "p1", "ts": "2026-11-02T10:00:00Z"} | columns
-
-
-@pytest.fixture
-def typed(spark, tmp_path):
-    def read(mapping: SourceMapping, rows: list) -> DataFrame:
-        require_fitting(spark, mapping)
-        deliver_as_mapped(tmp_path, mapping, "interactions", DAY, rows)
-        found = find_deliveries(spark, str(tmp_path), mapping, "interactions", [date.fromisoformat(DAY)])
-        assert [delivery.problem for delivery in found] == [None]
-        return typed_rows(spark, mapping, "interactions", found)
-
-    return read
-
 
 EMIT = mapped(
     columns={"event_id": "id", "position": "slot"},
@@ -311,64 +280,9 @@ def test_a_row_knows_its_file_its_delivery_and_its_platform(spark, tmp_path):
     ]
 
 
-def test_the_hash_of_a_row_tells_null_from_empty_and_one_column_from_another(typed):
-    raw = {"a": "string", "b": "string"}
-    values = [("x", None), (None, "x"), ("", None), (None, None), ("", ""), ("x", None)]
-    rows = typed(mapped(raw=raw), [event(uid=str(n), a=a, b=b) | {"uid": "ann"} for n, (a, b) in enumerate(values)])
-    assert len({row["row_hash"] for row in rows.collect()}) == 5
-
-
-def test_the_hash_of_a_row_tells_where_in_a_struct_a_list_or_a_map_a_null_stands(typed):
-    raw = {"ctx": "struct<a: string, b: string>", "tags": "array<string>", "kv": "map<string,string>"}
-    values = [
-        {"ctx": {"a": None, "b": "x"}},
-        {"ctx": {"a": "x", "b": None}},
-        {"ctx": {"a": None, "b": None}},
-        {"tags": [None, "x"]},
-        {"tags": ["x"]},
-        {"tags": ["x", None]},
-        {"tags": []},
-        {"kv": [("a", None), ("b", "x")]},
-        {"kv": [("a", "x"), ("b", None)]},
-        {},
-    ]
-    rows = typed(mapped(raw=raw), [event(**{"ctx": None, "tags": None, "kv": None} | value) for value in values])
-    assert len({row["row_hash"] for row in rows.collect()}) == len(values)
-    again = typed(mapped("again", raw=raw), [event(ctx={"a": None, "b": "x"}, tags=None, kv=None)] * 2).collect()
-    assert len({row["row_hash"] for row in again}) == 1
-
-
-def test_a_variant_is_read_and_hashed_by_what_it_holds(spark, tmp_path):
-    mapping = mapped(raw={"v": "variant"}, columns={"device": "v:os::string"})
-    require_fitting(spark, mapping)
-    folder = deliver_as_mapped(tmp_path, mapped(), "interactions", DAY, [])
-    (folder / "part-0.parquet").unlink()
-    values = ('{"os": "ios", "n": [1, null]}', '{"n": [1, null], "os": "ios"}', '{"os": "web"}', None)
-    rows = spark.createDataFrame(
-        [("ann", "p1", "2026-11-02", value) for value in values], "uid string, post string, ts string, v string"
-    )
-    rows.withColumn("v", F.parse_json("v")).write.mode("append").parquet(str(folder))
-    (folder / "_SUCCESS").touch()
-    (found,) = find_deliveries(spark, str(tmp_path), mapping, "interactions", [date.fromisoformat(DAY)])
-    assert found.problem is None
-    got = typed_rows(spark, mapping, "interactions", [found]).select("device", "row_hash", F.to_json("__raw")).collect()
-    assert sorted((row["device"] for row in got), key=str) == [None, "ios", "ios", "web"]
-    assert len({row["row_hash"] for row in got}) == 3
-
-
 def test_text_that_an_expression_makes_of_bytes_is_told_where_it_is_no_utf8(typed):
     bytes_ = [event(post=b"p1"), event(uid="bob", post=b"\xff\xfe")]
     for n, content_id in enumerate(("post", "cast(post as string)")):
         rows = typed(mapped(f"p{n}", columns={"content_id": content_id}, raw={"post": "binary"}), bytes_)
         got = {row["raw_user_id"]: (row["content_id"], row[IS_UTF8]) for row in rows.collect()}
         assert got == {"ann": ("p1", True), "bob": ("\ufffd\ufffd", False)}
-
-
-def test_events_without_ids_of_their_own_differ_by_whom_they_follow_and_what_they_grant(typed):
-    columns = {"raw_creator_id": "who", "reward_id": "coupon", "mechanism_id": "poll"}
-    rows = [
-        event(post=None, **{"who": None, "coupon": None, "poll": None} | one)
-        for one in ({"who": "a"}, {"who": "b"}, {"coupon": "c"}, {"coupon": "d"}, {"poll": "e"})
-    ]
-    found = typed(mapped(columns=columns, raw=dict.fromkeys(("who", "coupon", "poll"), "string")), [*rows, rows[0]])
-    assert len({row["event_id"] for row in found.collect()}) == 5
