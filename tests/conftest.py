@@ -37,6 +37,9 @@ def _nothing_is_left_of_a_module() -> Iterator[None]:
     session = SparkSession.getActiveSession()
     if session is not None:
         session.catalog.clearCache()
+        for database in session.catalog.listDatabases():
+            if database.name != "default":
+                session.sql(f"DROP DATABASE `{database.name}` CASCADE")
         gc.collect()  # what Python holds in circles, Java keeps
 
 

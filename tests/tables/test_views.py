@@ -7,22 +7,14 @@ from tests.snapshots import CANDIDATES, FIRST, LISTS, SECOND, SHORTFALLS, record
 
 import query_tables
 from salience.job import run_job
-from salience.tables import catalog, ops, releases, silver, views
+from salience.tables import ops, releases, silver, views
 from salience.tables.warehouse import Warehouse
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def forget_names(spark):
-    """Drop what the tests register: the session's catalog is every test's."""
-    yield
-    for database in {views.CURRENT, *(table.layer for table in catalog.TABLES)}:
-        spark.sql(f"DROP DATABASE IF EXISTS {database} CASCADE")
-
-
-@pytest.fixture(scope="module")
-def story(spark, tmp_path_factory, forget_names):
+def story(spark, tmp_path_factory):
     """What is registered and shown at each stage: nothing published, the first release, the second, the first again."""
     root = str(tmp_path_factory.mktemp("warehouse") / "the marketers' own")
     warehouse = Warehouse(spark, root, "a run")
