@@ -35,6 +35,7 @@ with DAG(
 
     clean_interactions = submit("clean_interactions", *day)
     clean_interactions >> submit("measure_audience", *day)
+    clean_interactions >> submit("measure_outcomes", *day)
     (
         clean_interactions
         >> open_release()

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from salience.errors import InputError
 from salience.job import Job, run_job
+from salience.recommend.arms import with_arms
 from salience.recommend.availability import people
 from salience.recommend.caching import kept
 from salience.recommend.candidates import as_rows, for_nobody, personal, trending
@@ -30,7 +31,7 @@ def main(job: Job) -> None:
             here = F.col("platform") == platform
             known = contents.where(here)
             interactions = stack.enter_context(kept(past.where(here)))
-            served = people(users.where(here), interactions, cut)
+            served = with_arms(people(users.where(here), interactions, cut), platform, settings.holdout)
             lists = for_nobody(job.spark)
             try:
                 saved = job.load_model(f"als/{platform}", made_by="train_recommender")

@@ -12,6 +12,7 @@ import build_profiles
 import clean_interactions
 import find_candidates
 import measure_audience
+import measure_outcomes
 import open_release
 import publish_release
 import recommend
@@ -32,16 +33,16 @@ def main(job: Job) -> None:
     job.step(clean_interactions.main, **days)
     release = job.arguments.release or job.step(open_release.main, **days).release
 
-    def steps(*modules: ModuleType) -> None:
+    def steps(*modules: ModuleType, **more: str) -> None:
         for module in modules:
-            job.step(module.main, **days, release=release)
+            job.step(module.main, **days, **more)
 
     side_by_side(
-        partial(steps, train_recommender, find_candidates),
-        partial(steps, train_engagement, build_profiles),
-        partial(job.step, measure_audience.main, **days),
+        partial(steps, train_recommender, find_candidates, release=release),
+        partial(steps, train_engagement, build_profiles, release=release),
+        partial(steps, measure_audience, measure_outcomes),
     )
-    steps(score_engagement, recommend, publish_release)
+    steps(score_engagement, recommend, publish_release, release=release)
     job.progress.print(summary(job.warehouse, job.as_of, job.settings.privacy.min_cell_people))
 
 

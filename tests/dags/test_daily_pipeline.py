@@ -34,6 +34,7 @@ RELEASED = "--release 2026-11-14.1"
 ARGUMENTS = {
     "clean_interactions": DATED,
     "measure_audience": DATED,
+    "measure_outcomes": DATED,
     "build_profiles": f"{DATED} {RELEASED}",
     "train_recommender": f"{DATED} {RELEASED}",
     "find_candidates": f"{DATED} {RELEASED}",
@@ -123,8 +124,9 @@ def test_a_day_is_taken_once_at_four_the_next_morning_and_never_caught_up(dag):
 def test_the_tasks_follow_one_another(dag):
     downstream = {task.task_id: task.downstream_task_ids for task in dag.tasks}
     expected = {first: {second} for first, second in pairwise(CHAIN)}
-    expected["clean_interactions"].add("measure_audience")
-    assert downstream == expected | {"measure_audience": set(), "publish_release": set()}
+    measuring = {"measure_audience", "measure_outcomes"}
+    expected["clean_interactions"] |= measuring
+    assert downstream == expected | {task: set() for task in (*measuring, "publish_release")}
 
 
 @pytest.mark.parametrize("task_id", ARGUMENTS)

@@ -58,7 +58,7 @@ def fill(spark, warehouse, events):
 
 def find_candidates(job):
     """Write the candidates in place of the job of that name, which needs a recommender."""
-    rows = [("feed", silver_rows.user(name), content, 1.0, "als", None) for name, content in CANDIDATES]
+    rows = [("feed", silver_rows.user(name), "personalised", content, 1.0, "als", None) for name, content in CANDIDATES]
     schema = recommendations.CANDIDATES.schema
     frame = job.spark.createDataFrame([(job.release, *row) for row in rows], schema).drop("release_id")
     job.write_snapshot(recommendations.CANDIDATES, frame)

@@ -1,6 +1,7 @@
 import pytest
 
 from salience.recommend.als import Point
+from salience.recommend.arms import HELD_OUT, NOT_PERSONALISED, PERSONALISED
 from salience.recommend.availability import people
 from salience.recommend.candidates import as_rows, personal, trending
 from salience.recommend.foldin import model_of
@@ -49,7 +50,7 @@ def test_personal_lists_leave_out_what_may_not_be_shown_and_trending_fills_up(sp
         ("fresh", days_before(1), None),
         ("told later", days_before(9), None, days_before(-1)),
     )
-    served = spark.createDataFrame([("u", True), ("new", True)], "user_id string, personalised boolean")
+    served = spark.createDataFrame([("u", PERSONALISED), ("new", PERSONALISED)], "user_id string, arm string")
     names = ("a", "shown", "b", "unpublished", "expired")
     rows = found(spark, three, events, known, served, [(name, [1.0]) for name in names])
     assert contents_by_source(rows) == {
@@ -59,12 +60,15 @@ def test_personal_lists_leave_out_what_may_not_be_shown_and_trending_fills_up(sp
     assert conform(recommendations.CANDIDATES, rows.selectExpr("*", "'r' AS release_id")).count() == 6
 
 
-def test_a_full_personal_list_leaves_no_room_and_a_refusal_gets_trending_only(spark, three):
-    events = interactions(spark, *[(user, "a", "like", 3) for user in ("u", "v")])
-    served = spark.createDataFrame([("u", True), ("v", False)], "user_id string, personalised boolean")
+def test_a_full_personal_list_leaves_no_room_and_other_arms_get_trending_only(spark, three):
+    events = interactions(spark, *[(user, "a", "like", 3) for user in ("u", "v", "w")])
+    arms = [("u", PERSONALISED), ("v", NOT_PERSONALISED), ("w", HELD_OUT)]
+    served = spark.createDataFrame(arms, "user_id string, arm string")
     known = contents(spark, *[(name, None, None) for name in "bcde"])
     rows = found(spark, three, events, known, served, [(name, [1.0]) for name in "abcde"])
-    assert contents_by_source(rows) == {"u": {"als": {"b", "c", "d"}}, "v": {"trending": {"b", "c", "d"}}}
+    popular = {"trending": {"b", "c", "d"}}
+    assert contents_by_source(rows) == {"u": {"als": {"b", "c", "d"}}, "v": popular, "w": popular}
+    assert {(row["user_id"], row["arm"]) for row in rows.collect()} == set(arms)
 
 
 def test_everyone_is_served_and_only_the_newest_answer_before_the_cut_counts(spark):

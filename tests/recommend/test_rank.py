@@ -5,7 +5,7 @@ from salience.tables import recommendations
 from salience.tables.conform import conform
 
 CANDIDATES = (
-    "platform string, user_id string, content_id string, score double, source string, "
+    "platform string, user_id string, arm string, content_id string, score double, source string, "
     "because array<struct<content_id string, contribution double, share double>>"
 )
 SCORES = "platform string, user_id string, content_id string, model string, p_engage_24h double"
@@ -13,7 +13,15 @@ PEOPLE = "platform string, user_id string"
 
 
 def candidate(content, score, source="als", because=(), user="u"):
-    return ("feed", user, content, score, source, [(name, 1.0, 0.5) for name in because] if because else None)
+    return (
+        "feed",
+        user,
+        "personalised",
+        content,
+        score,
+        source,
+        [(name, 1.0, 0.5) for name in because] if because else None,
+    )
 
 
 def ranked(spark, candidates, scores, k, people=("u",)):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 from scipy.stats import binomtest
 
-from salience.stats.intervals import ratio_high, ratio_low, wilson_high, wilson_low
+from salience.stats.intervals import difference_high, difference_low, ratio_high, ratio_low, wilson_high, wilson_low
 
 few_examples = hypothesis_settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -88,3 +88,17 @@ def test_ratio_covers_the_true_ratio_of_correlated_people_95_times_in_100(spark)
     columns = {name: F.col(name) for name in names}
     covered = frame.where(F.lit(0.2).between(ratio_low(**columns), ratio_high(**columns))).count()
     assert 930 <= covered <= 970  # 95 % with three Monte Carlo errors
+
+
+def test_the_difference_of_two_shares_is_as_published(spark):
+    # Newcombe 1998, Statistics in Medicine 17, table II, method 10.
+    published = {(56, 70, 48, 80): (0.0524, 0.3339), (9, 10, 3, 10): (0.1705, 0.8090)}
+    published |= {(6, 7, 2, 7): (0.0582, 0.8062), (5, 56, 0, 29): (-0.0381, 0.1926)}
+    counts = spark.createDataFrame(list(published), "a int, m int, b int, n int")
+    (a_low, a_high), (b_low, b_high) = (
+        (wilson_low(F.col(x), F.col(of)), wilson_high(F.col(x), F.col(of))) for x, of in ("am", "bn")
+    )
+    p, q = F.col("a") / F.col("m"), F.col("b") / F.col("n")
+    found = counts.select(*counts.columns, difference_low(p, a_low, q, b_high), difference_high(p, a_high, q, b_low))
+    for *of, low, high in found.collect():
+        assert (low, high) == pytest.approx(published[tuple(of)], abs=5e-5)

@@ -1,5 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import date, timedelta
 from threading import Barrier
 from types import SimpleNamespace
 
@@ -49,6 +49,13 @@ def history(warehouse):
 def test_ids_count_up_for_each_day_and_are_never_given_twice(story):
     assert story.opened == [FIRST, SECOND]
     assert releases.open_release(story.warehouse, date(2026, 11, 3), 5) == "2026-11-03.1"
+
+
+def test_a_day_belongs_to_the_rows_in_force_last_of_those_that_know_the_day_before_and_none_later(story):
+    days = [AS_OF + timedelta(days=n) for n in range(3)]
+    assert releases.made_for(story.warehouse, LISTS, days) == {days[1]: FIRST}
+    assert releases.made_for(story.warehouse, SHORTFALLS, days) == {days[1]: THIRD}
+    assert releases.made_for(story.warehouse, LISTS, days[:1]) == {}
 
 
 def test_what_no_release_names_is_not_in_force(story):

@@ -5,6 +5,7 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from salience.recommend.arms import PERSONALISED
 from salience.recommend.availability import newest_versions, unavailable
 from salience.recommend.confidence import histories, preferences, seen_contents
 from salience.recommend.explain import EXPLAINED, explain
@@ -25,10 +26,10 @@ def personal(
     model: Model,
     settings: RecommendSettings,
 ) -> DataFrame:
-    """List the contents that ALS ranks highest for each person with a history, and why.
+    """List the contents that ALS ranks highest for each person of the personalised arm with a history, and why.
 
     Args:
-        people: user_id, personalised.
+        people: user_id, arm.
         interactions, contents: rows of silver of one platform.
         cut: what happened at this time or later is unknown; UTC.
         item_factors: content_id, features of the model.
@@ -36,10 +37,10 @@ def personal(
         settings: length of the lists, weights.
 
     Returns:
-        user_id, top: array of (content_id, score, because), best first.
+        user_id, arm, top: array of (content_id, score, because), best first.
     """
     history = histories(preferences(interactions, cut, settings))
-    asking = people.where("personalised").select("user_id").join(history, "user_id", how="inner")
+    asking = people.where(F.col("arm") == PERSONALISED).select("user_id", "arm").join(history, "user_id", how="inner")
     asking = asking.join(seen_contents(interactions, cut), "user_id", how="inner")
     available = item_factors.join(unavailable(contents, cut), "content_id", how="left_anti")
     return explain(top_k(fold_in(asking, model), collect_items(available), settings.candidates), model)
@@ -47,7 +48,7 @@ def personal(
 
 def for_nobody(spark: SparkSession) -> DataFrame:
     """Return what `personal` does where there is no model: nobody's list."""
-    return spark.createDataFrame([], f"user_id string, top {EXPLAINED}")
+    return spark.createDataFrame([], f"user_id string, arm string, top {EXPLAINED}")
 
 
 def trending(
@@ -64,21 +65,23 @@ def trending(
     has no more.
 
     Returns:
-        user_id, top: array of (content_id, score), best first, only as long as the list has room.
+        user_id, arm, top: array of (content_id, score), best first, only as long as the list has room.
     """
     lists = personal_lists.select("user_id", F.col("top.content_id").alias("listed"))
     asking = (
-        people.select("user_id")
+        people.select("user_id", "arm")
         .join(lists, "user_id", how="left")
         .join(seen_contents(interactions, cut), "user_id", how="left")
     )
     room = F.lit(settings.candidates) - F.coalesce(F.size("listed"), F.lit(0))
     nothing = F.array().cast("array<string>")
     masked = F.concat(F.coalesce("seen", nothing), F.coalesce("listed", nothing))
-    asking = asking.select("user_id", room.alias("room"), masked.alias("seen"), F.array(F.lit(1.0)).alias("features"))
+    asking = asking.select(
+        "user_id", "arm", room.alias("room"), masked.alias("seen"), F.array(F.lit(1.0)).alias("features")
+    )
     items = trending_items(interactions, contents, cut, settings)
     filled = top_k(asking.where("room > 0"), collect_items(items), settings.candidates)
-    return filled.select("user_id", F.slice("top", F.lit(1), F.col("room")).alias("top"))
+    return filled.select("user_id", "arm", F.slice("top", F.lit(1), F.col("room")).alias("top"))
 
 
 def trending_items(
@@ -95,14 +98,15 @@ def as_rows(lists: DataFrame, platform: str, source: str, because: Column | None
     """Turn lists into rows of gold.recommendation_candidates without the release.
 
     Args:
-        lists: user_id, top: array of structs with content_id and score.
+        lists: user_id, arm, top: array of structs with content_id and score.
         platform: of the people.
         source: what proposed the contents.
         because: the reasons, in terms of `item`, an element of `top`; None for sources that are not personal.
     """
-    return lists.select("user_id", F.explode("top").alias("item")).select(
+    return lists.select("user_id", "arm", F.explode("top").alias("item")).select(
         F.lit(platform).alias("platform"),
         "user_id",
+        "arm",
         F.col("item.content_id").alias("content_id"),
         F.col("item.score").alias("score"),
         F.lit(source).alias("source"),

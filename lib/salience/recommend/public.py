@@ -13,10 +13,9 @@ from salience.errors import InputError
 from salience.recommend.caching import kept
 from salience.recommend.confidence import exact_sum
 from salience.recommend.models.interface import histories
+from salience.stats.draws import uniform
 
 _SECONDS_PER_DAY = 86_400
-_DRAWS = 1 << 53
-"""How many values a draw can take: the whole numbers that a double holds exactly."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,8 @@ def random_folds(train: DataFrame, relevant_weight: float, share: float, folds: 
     cut = newest(train)
     made = []
     for fold in range(folds):
-        draw = F.shiftrightunsigned(F.xxhash64(F.xxhash64("user_id", "content_id"), F.lit(seed), F.lit(fold)), 11)
-        is_hidden = draw.cast("double") / F.lit(float(_DRAWS)) < F.lit(share)
+        draw = uniform(F.xxhash64(F.xxhash64("user_id", "content_id"), F.lit(seed), F.lit(fold)))
+        is_hidden = draw < F.lit(share)
         made.append(split(train.where(~is_hidden), train.where(is_hidden), relevant_weight, cut))
     return made
 

@@ -16,7 +16,7 @@ def rank(candidates: DataFrame, scores: DataFrame | None, people: DataFrame, k: 
     content_id.
 
     Args:
-        candidates: platform, user_id, content_id, score, source, because.
+        candidates: platform, user_id, arm, content_id, score, source, because.
         scores: platform, user_id, content_id, model, p_engage_24h; None where there is no engagement model yet.
         people: platform, user_id of everyone to serve.
         k: length of the lists.
@@ -35,6 +35,7 @@ def rank(candidates: DataFrame, scores: DataFrame | None, people: DataFrame, k: 
     recommendations = ranked.select(
         "platform",
         "user_id",
+        "arm",
         "rank",
         "content_id",
         "score",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from salience.recommend.confidence import seen_contents
@@ -44,10 +44,14 @@ def relevant_pairs(interactions: DataFrame, start: datetime, end: datetime, sett
     Relevant are settings.relevant_actions; a `rate` among them only from settings.relevant_rating on.
     """
     in_window = (F.col("event_time") >= F.lit(start)) & (F.col("event_time") < F.lit(end))
-    good_enough = (F.col("action") != "rate") | (F.col("rating") >= settings.relevant_rating)
-    wanted = F.col("action").isin(settings.relevant_actions) & F.coalesce(good_enough, F.lit(False))
     named = F.col("content_id").isNotNull()
-    return interactions.where(in_window & wanted & named).select("user_id", "content_id").distinct()
+    return interactions.where(in_window & is_relevant(settings) & named).select("user_id", "content_id").distinct()
+
+
+def is_relevant(settings: RecommendSettings) -> Column:
+    """Return whether an interaction is a relevant action; never null where `action` is not."""
+    good_enough = (F.col("action") != "rate") | (F.col("rating") >= settings.relevant_rating)
+    return F.col("action").isin(settings.relevant_actions) & F.coalesce(good_enough, F.lit(False))
 
 
 def judged_people(

@@ -310,6 +310,6 @@ def _set(into: dict[str, Any], path: Sequence[str], text: str, origin: str, orig
     origins[".".join(path)] = origin
 
 
-def settings_as_json(group: BaseModel) -> str:
-    """Return a settings group as compact JSON with sorted keys."""
-    return json.dumps(group.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+def settings_as_json(group: BaseModel, only: set[str] | None = None) -> str:
+    """Return a settings group, or only some of its settings, as compact JSON with sorted keys."""
+    return json.dumps(group.model_dump(mode="json", include=only), sort_keys=True, separators=(",", ":"))

@@ -31,6 +31,17 @@ class GateSettings(Group):
     """With fewer people to judge, the configuration in force stays."""
 
 
+class HoldoutSettings(Group):
+    """Who is held out of personal recommendations, and gets what is popular, to tell what they are worth."""
+
+    share: float = Field(ge=0, lt=1)
+    """Of the people who do not refuse; drawn anew on each platform."""
+    salt: str = Field(min_length=1)
+    """Another one holds other people out."""
+    min_people: int = Field(ge=2)
+    """With fewer people in an arm, the arms are not compared."""
+
+
 class SearchSettings(Group):
     """What jobs/evaluate_recommender.py tries for each model, the most promising value of each list first."""
 
@@ -129,6 +140,7 @@ class RecommendSettings(Group):
     bootstrap_replicates: int = Field(ge=100)
     als: AlsSettings
     gate: GateSettings
+    holdout: HoldoutSettings
     search: SearchSettings
     confidence: ConfidenceSettings
 

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from salience.stats.draws import uniform
+
 _LARGEST_WEIGHT = 12
 """A Poisson(1) number is larger with a probability of 6e-11."""
 _CUMULATIVE = list(accumulate(exp(-1) / factorial(n) for n in range(_LARGEST_WEIGHT)))
@@ -31,10 +33,10 @@ def poisson_weight(unit: Sequence[str], replicate: Column, seed: int) -> Column:
     """
     # xxHash64 alone keeps traces of small differences in its input; a second round with the rest mixed in removes them.
     mixed = F.xxhash64(F.xxhash64(*unit, F.lit(seed)), replicate, F.lit(seed))
-    uniform = (F.shiftrightunsigned(mixed, 11)).cast("double") / F.lit(float(1 << 53))
+    draw = uniform(mixed)
     weight = F.lit(_LARGEST_WEIGHT)
     for n in reversed(range(_LARGEST_WEIGHT)):
-        weight = F.when(uniform < F.lit(_CUMULATIVE[n]), F.lit(n)).otherwise(weight)
+        weight = F.when(draw < F.lit(_CUMULATIVE[n]), F.lit(n)).otherwise(weight)
     return weight
 
 

@@ -61,6 +61,21 @@ def ratio_high(*, clusters: Column, x: Column, y: Column, xx: Column, yy: Column
     return ratio + half
 
 
+def difference_low(a: Column, a_low: Column, b: Column, b_high: Column) -> Column:
+    """Return the lower end of the 95 % interval of `a` - `b`, two independent estimates, out of their own intervals.
+
+    a - b - sqrt((a - a_low)^2 + (b_high - b)^2): variances are recovered from the ends of the intervals that lie
+    towards the wanted one (Zou and Donner 2008, Statistics in Medicine 27; with Wilson's intervals of two shares it is
+    method 10 of Newcombe 1998, Statistics in Medicine 17). Null where one of the ends is.
+    """
+    return a - b - F.sqrt((a - a_low) ** 2 + (b_high - b) ** 2)
+
+
+def difference_high(a: Column, a_high: Column, b: Column, b_low: Column) -> Column:
+    """Return the upper end of the interval that `difference_low` describes."""
+    return a - b + F.sqrt((a_high - a) ** 2 + (b - b_low) ** 2)
+
+
 def _wilson_parts(successes: Column, trials: Column) -> tuple[Column, Column, Column, Column]:
     n = _positive(trials)
     p = successes.cast("double") / n

@@ -1,11 +1,11 @@
 """Every table there is."""
 
-from salience.tables import activity, bronze, engagement, ops, profiles, recommendations, silver
+from salience.tables import activity, bronze, engagement, ops, outcomes, profiles, recommendations, silver
 from salience.tables.contract import Kind, Table
 
 TABLES: tuple[Table, ...] = tuple(
     value
-    for module in (bronze, silver, profiles, recommendations, engagement, activity, ops)
+    for module in (bronze, silver, profiles, recommendations, outcomes, engagement, activity, ops)
     for value in vars(module).values()
     if isinstance(value, Table)
 )

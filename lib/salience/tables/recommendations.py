@@ -7,6 +7,10 @@ from salience.tables.shared import CI_HIGH, CI_LOW, CONTENT, PLATFORM, RELEASE, 
 SOURCES = ("als", "similarity", "ease", "svd", "blend", "tags", "segment_popular", "trending", "explore")
 """Where a recommendation can come from."""
 
+ARMS = ("personalised", "held_out", "not_personalised")
+"""What people get: what is personal; what is popular, by a draw, to tell what the former is worth; that by choice."""
+
+_ARM = Column("arm", "string", "personalised; held_out of what is personal, by a draw; or not_personalised, by choice")
 _SCORE = required("score", "double", "the source's own score; comparable within a source only")
 _SOURCE = required("source", "string", "what proposed the content: " + ", ".join(SOURCES))
 _BECAUSE = Column(
@@ -22,10 +26,10 @@ CANDIDATES = Table(
     kind=Kind.SNAPSHOT,
     made_by="find_candidates",
     comment="Contents worth ranking for each person: available, and not seen by them before",
-    columns=(RELEASE, PLATFORM, USER, CONTENT, _SCORE, _SOURCE, _BECAUSE),
+    columns=(RELEASE, PLATFORM, USER, _ARM, CONTENT, _SCORE, _SOURCE, _BECAUSE),
     key=("platform", "user_id", "content_id"),
     partitions=("release_id",),
-    checks={"known_source": one_of("source", SOURCES)},
+    checks={"known_source": one_of("source", SOURCES), "known_arm": one_of("arm", ARMS)},
 )
 
 RECOMMENDATIONS = Table(
@@ -38,6 +42,7 @@ RECOMMENDATIONS = Table(
         RELEASE,
         PLATFORM,
         USER,
+        _ARM,
         required("rank", "int", "place in the person's list, from 1"),
         CONTENT,
         _SCORE,
@@ -51,6 +56,7 @@ RECOMMENDATIONS = Table(
     partitions=("release_id",),
     checks={
         "known_source": one_of("source", SOURCES),
+        "known_arm": one_of("arm", ARMS),
         "rank_from_one": "rank >= 1",
         "is_a_probability": "p_engage_24h BETWEEN 0 AND 1",
     },

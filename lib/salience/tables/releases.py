@@ -7,7 +7,7 @@ runs that publish at once the second sees the first one's row and builds on it.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -76,6 +76,21 @@ def newest(warehouse: Warehouse, as_of: str | None = None) -> ReleaseRow | None:
         rows = rows.where(F.split_part("release_id", F.lit("."), F.lit(1)) <= as_of)
     row = rows.orderBy(F.col("release_seq").desc()).head()
     return _release_row(row) if row else None
+
+
+def made_for(warehouse: Warehouse, table: Table, days: Collection[date]) -> dict[date, str]:
+    """Return the release whose rows of a snapshot table were made for each day: knowing the day before, none later.
+
+    Days without one are left out. Of several releases of a day it is the one in force last; a rollback counts.
+    """
+    if not warehouse.exists(ops.RELEASES):
+        return {}
+    found = {}
+    for row in warehouse.read(ops.RELEASES).orderBy("release_seq").collect():
+        release_id = row["tables"].get(str(table))
+        if release_id and release_id == row["release_id"]:
+            found[date.fromisoformat(as_of_day(release_id)) + timedelta(days=1)] = release_id
+    return {day: found[day] for day in days if day in found}
 
 
 def produced(warehouse: Warehouse, release_id: str) -> tuple[dict[str, str], dict[str, SavedModel], dict[str, int]]:

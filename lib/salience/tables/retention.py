@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pyspark.sql import functions as F
 
 from salience.errors import ConflictError
-from salience.tables import activity, bronze, ops, silver
+from salience.tables import activity, bronze, ops, outcomes, silver
 from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
 from salience.tables.staged import Commit
@@ -19,7 +19,11 @@ AGEING: Mapping[str, Sequence[tuple[Table, str]]] = {
         (silver.EXCLUDED_EVENTS, "event_date"),
         (silver.REJECTED_EVENTS, "delivery_date"),
     ),
-    "gold": ((activity.CONTENT_DAILY, "event_date"), (activity.AUDIENCE_DAILY, "event_date")),
+    "gold": (
+        (activity.CONTENT_DAILY, "event_date"),
+        (activity.AUDIENCE_DAILY, "event_date"),
+        (outcomes.OUTCOMES, "event_date"),
+    ),
 }
 """Layer -> its tables that age, each with the partition column that says how old a row is."""
 

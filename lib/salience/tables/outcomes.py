@@ -1,0 +1,101 @@
+"""Gold outcomes: what became of what was recommended."""
+
+from salience.stats.small_cells import Cell, Segments, SmallCells
+from salience.tables.contract import Column, Kind, Table, required
+from salience.tables.recommendations import ARMS
+from salience.tables.shared import EVENT_DATE, PLATFORM, SUPPRESSED_CELLS, one_of
+
+_BY_LISTS = "95 % delta-method interval, clustered by person"
+
+
+def _ended(name: str, meaning: str, interval: str) -> tuple[Column, Column, Column]:
+    return (
+        Column(name, "double", meaning),
+        Column(f"{name}_ci_low", "double", f"lower end of its {interval}"),
+        Column(f"{name}_ci_high", "double", f"upper end of its {interval}"),
+    )
+
+
+def _names(*figures: str) -> tuple[str, ...]:
+    return tuple(f"{figure}{end}" for figure in figures for end in ("", "_ci_low", "_ci_high"))
+
+
+_SHOWN = ("shown", *_names("shown_rate_by_recommended"))
+_ENGAGED = ("engaged", *_names("engaged_rate_by_recommended"))
+_ENGAGERS_LESS, _ENGAGEMENTS_LESS = "engager_rate_less_held_out", "engagements_by_served_less_held_out"
+_COMPARED = _names(_ENGAGERS_LESS, _ENGAGEMENTS_LESS)
+_ENGAGERS = (
+    "engagers",
+    *_names("engager_rate_by_served"),
+    "engagements",
+    *_names("engagements_by_served"),
+    *_COMPARED,
+)
+_ALL = ("served", "recommended", *_SHOWN, *_ENGAGED, *_ENGAGERS)
+
+_CELLS = (
+    Cell("served", _ALL),
+    # Entries of the lists add up among ranks, sources and models, where the people in them do not.
+    Cell("recommended", _ALL),
+    Cell("people['shown']", _SHOWN),
+    Cell("shown", _SHOWN),
+    Cell("recommended - shown", _SHOWN, told_by=("recommended", "shown")),
+    Cell("people['engaged']", _ENGAGED),
+    Cell("engaged", _ENGAGED),
+    Cell("recommended - engaged", _ENGAGED, told_by=("recommended", "engaged")),
+    Cell("engagers", _ENGAGERS),
+    Cell("served - engagers", _ENGAGERS, told_by=("served", "engagers")),
+    # The difference to them would tell what is hidden in their row.
+    Cell("people['held_out_engagers']", _COMPARED),
+    Cell("people['held_out_others']", _COMPARED),
+)
+
+OUTCOMES = Table(
+    layer="gold",
+    name="recommendation_outcomes",
+    kind=Kind.DAY,
+    made_by="measure_outcomes",
+    comment="What people did on the day after the last one that their recommendations knew, by arm",
+    columns=(
+        EVENT_DATE,
+        PLATFORM,
+        required("release_id", "string", "release whose lists were in force, of the day before"),
+        required("arm", "string", "personalised; held_out of what is personal, by a draw; or not_personalised"),
+        required(
+            "segment", "string", "all, or of those entries rank=<n>, source=<s>, model=<m> (none: not ranked by one)"
+        ),
+        Column("served", "bigint", "people with such an entry in their list"),
+        Column("recommended", "bigint", "entries of lists: pairs of person and content"),
+        Column("shown", "bigint", "those that the platform showed (an impression or a view)"),
+        *_ended("shown_rate_by_recommended", "shown / recommended", _BY_LISTS),
+        Column("engaged", "bigint", "those that the person engaged with (recommend.relevant_actions)"),
+        *_ended("engaged_rate_by_recommended", "engaged / recommended", _BY_LISTS),
+        Column("engagers", "bigint", "people served who engaged with anything, recommended or not; of segment all"),
+        *_ended("engager_rate_by_served", "engagers / served", "95 % Wilson interval"),
+        Column("engagements", "bigint", "how often they engaged with anything; of segment all"),
+        *_ended("engagements_by_served", "engagements / served", _BY_LISTS),
+        *_ended(
+            _ENGAGERS_LESS,
+            "engager_rate_by_served less that of held_out: what personal recommendations are worth; of arm "
+            "personalised, segment all, where both arms are large enough (recommend.holdout.min_people)",
+            "95 % interval (Newcombe)",
+        ),
+        *_ended(
+            _ENGAGEMENTS_LESS,
+            "engagements_by_served less that of held_out, where the other difference is told",
+            "95 % interval (Zou and Donner)",
+        ),
+        SUPPRESSED_CELLS,
+    ),
+    key=("event_date", "platform", "arm", "segment"),
+    partitions=("event_date", "platform"),
+    checks={
+        "known_arm": one_of("arm", ARMS),
+        "shown_within_recommended": "shown <= recommended",
+        "engaged_within_recommended": "engaged <= recommended",
+        "engagers_within_served": "engagers <= served",
+    },
+    # Days without a release of the day before have none.
+    may_be_empty=True,
+    small_cells=SmallCells(_CELLS, segments=Segments(("event_date", "platform", "arm"), "segment", "all")),
+)
