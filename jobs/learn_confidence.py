@@ -22,7 +22,8 @@ def main(job: Job) -> None:
     rows = []
     for platform in job.settings.platforms:
         try:
-            with kept(past.where(F.col("platform") == platform).select(COLUMNS)) as interactions:
+            own = past.where(F.col("platform") == platform).select(COLUMNS)
+            with job.checkpoints(), kept(own) as interactions:
                 found = learn(interactions, end, settings, lambda text, p=platform: job.say(f"{p}: {text}"))
         except InputError as error:
             job.tell(f"{platform}: nothing was learned: {error}")

@@ -1,10 +1,10 @@
 """Choose, judge and fit the ALS recommender of each platform on the interactions up to the interval's last day.
 
 What is chosen takes the place of the configuration in force only if it is surely not worse (recommend.gate). A platform
-without an interaction that weighs goes without a new model: the last one stays in force, if there is one.
-Models and baselines alike learn from, and are judged on, people who refuse neither analysis nor personalisation.
-Writes gold.recommender_evaluation, content_similarity, user_similarity, and the models als/<platform> of the release;
-with --as-of also als-<day>/<platform>, fitted alike on what was known at the end of that day.
+where nothing weighs goes without a new model: the last one stays in force. Models and baselines learn from, and are
+judged on, people who refuse neither analysis nor personalisation. Writes gold.recommender_evaluation,
+content_similarity, user_similarity, and the models als/<platform> of the release; with --as-of also
+als-<day>/<platform>, fitted alike on what was known at the end of that day.
 """
 
 from argparse import ArgumentParser
@@ -28,7 +28,7 @@ def main(job: Job) -> None:
     windows = cuts(job.as_of, settings.evaluation_days)
     past = without_refusing(job.read_past(), job.read(silver.USERS), cut)
     rows, fits = [], dict[str, Fit]()
-    with ExitStack() as stack:
+    with ExitStack() as stack, job.checkpoints():
         for platform in job.settings.platforms:
             here, name = F.col("platform") == platform, f"als/{platform}"
             contents, before = job.read(silver.CONTENTS).where(here), job.earlier_manifest(name)

@@ -22,7 +22,8 @@ from pyspark.sql import functions as F
 
 import salience
 from salience.errors import InputError, SalienceError
-from salience.models.store import ModelStore
+from salience.models.checkpoints import checkpoints
+from salience.models.store import ModelStore, blas
 from salience.progress import Progress
 from salience.session import build_session
 from salience.settings import Settings, load_settings
@@ -166,6 +167,7 @@ class Job:
     def save_model(self, name: str, frames: Mapping[str, DataFrame], manifest: Mapping[str, Any]) -> None:
         """Save a model, `<kind>/<platform>`, for this run's release."""
         self.saved_models[name] = self.models.save(self.release, name, frames, manifest)
+        self.say(f"saved {name}; linear algebra by {blas(self.spark)}")
 
     def load_model(self, name: str, made_by: str) -> releases.SavedModel:
         """Return where the model lies that this run's release uses."""
@@ -176,6 +178,12 @@ class Job:
         before = releases.newest(self.warehouse, (self.as_of - timedelta(days=1)).isoformat())
         saved = before.models.get(name) if before else None
         return self.models.load(saved).manifest if saved and self.models.is_intact(saved) else None
+
+    @contextmanager
+    def checkpoints(self) -> Iterator[None]:
+        """Let what is fitted in the block write checkpoints, see there; what was fitted has to be saved within."""
+        with checkpoints(self.spark, f"{self.warehouse.root}/checkpoints", self.run_id):
+            yield
 
     def say(self, text: str) -> None:
         """Tell what the job is doing now."""

@@ -10,6 +10,7 @@ from salience.recommend.models.als import als_at
 from salience.recommend.popularity import ALL_TIME
 from salience.recommend.ranking import METRICS
 from salience.recommend.split import cuts
+from salience.recommend.variety import VARIETY
 from salience.tables import recommendations
 from salience.tables.conform import conform
 from salience.tables.rows import as_frame
@@ -99,7 +100,7 @@ def test_the_report_has_every_model_with_paired_intervals_and_conforms_to_its_co
     assert choice.tried[str(choice.point)] == max(choice.tried[name] for name in grid)
     rows = report(year, contents(spark), windows, choice, quick)
     assert {row["model"] for row in rows} == {"als"} | baselines | {f"als - {baseline}" for baseline in baselines}
-    assert {row["metric"] for row in rows} == set(METRICS)
+    assert {row["metric"] for row in rows} == {*METRICS, *VARIETY, "coverage"}
     assert {row["model"] for row in rows if row["is_published"]} == {"als"}
     (neighbours,) = {row["settings"] for row in rows if row["model"] == "similarity"}
     assert json.loads(neighbours)["shrinkage"] == quick.search.shrinkages[0]
@@ -107,11 +108,20 @@ def test_the_report_has_every_model_with_paired_intervals_and_conforms_to_its_co
     by_model = {row["model"]: row for row in rows if row["metric"] == "ndcg" and row["segment"] == "all"}
     difference = by_model["als"]["value"] - by_model["popularity_all_time"]["value"]
     assert by_model["als - popularity_all_time"]["value"] == pytest.approx(difference, abs=1e-15)
-    assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
+    unknown = {"intra_list_diversity": "value", "coverage": "ci_low"}  # no content has tags
+    for row in rows:
+        if row["metric"] in unknown:
+            assert row[unknown[row["metric"]]] is None
+        else:
+            # Replicates are of values rounded to 1e-9.
+            assert row["ci_low"] - 1e-9 <= row["value"] <= row["ci_high"] + 1e-9
+    # Of ten contents and two that were only viewed, all of which somebody may be shown.
+    covered = {row["model"]: row["value"] for row in rows if row["metric"] == "coverage"}
+    assert covered.keys() == {"als"} | baselines and covered["als"] in {n / 12 for n in range(1, 13)}
     stamped = as_frame(spark, recommendations.EVALUATION, [{"platform": "feed", **row} for row in rows]).selectExpr(
         "*", "'r' AS release_id"
     )
-    assert conform(recommendations.EVALUATION, stamped).count() == 3 * 9 * len(METRICS)
+    assert conform(recommendations.EVALUATION, stamped).count() == 3 * 9 * len(METRICS + VARIETY) + 5
 
 
 def test_als_shows_nothing_that_is_not_available_and_learns_from_it_all_the_same(spark, quick):

@@ -25,7 +25,9 @@ def trained(spark):
         for user in range(30)
         for content in sorted(random.choice(20, 6, replace=False))
     ]
-    settings = als.AlsSettings(rank=5, iterations=4, alphas=[4], regularisations=[0.1], blocks=2, seed=1)
+    settings = als.AlsSettings(
+        rank=5, iterations=4, alphas=[4], regularisations=[0.1], blocks=2, checkpoint_interval=5, seed=1
+    )
     preferences = weighted(spark, *rows)
     with training(preferences.selectExpr("*", "0D AS age_days"), 2) as held:
         ratings = als.Ratings(held.pairs.select("user", "item", "weight"), held.user_ids, held.item_ids)

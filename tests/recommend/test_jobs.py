@@ -61,8 +61,7 @@ def run(settings, warehouse):
             assert run_job(job.main, argv) == 0
         return {
             table.name: sorted(
-                map(tuple, warehouse.read(table).where(F.col("release_id") == release).drop("release_id").collect()),
-                key=str,
+                warehouse.read(table).where(F.col("release_id") == release).drop("release_id").collect(), key=str
             )
             for table in (
                 recommendations.EVALUATION,
@@ -78,31 +77,35 @@ def run(settings, warehouse):
 @pytest.mark.slow
 def test_everyone_gets_k_new_contents_or_is_told_why_not_whatever_the_future_brings(run, fill):
     fill(PAST)
-    made = run()
+    made = run("recommend.holdout.share=0.5")
     seen = {(silver_rows.user(e["user"]), e["content_id"]) for e in PAST}
     lists = {}
     for row in made["recommendations"]:
-        lists.setdefault(row[1], []).append(row[3])
-        assert (row[1], row[3]) not in seen
-    missing = {row[1]: row[2] for row in made["recommendation_shortfalls"]}
+        lists.setdefault(row["user_id"], []).append(row["content_id"])
+        assert (row["user_id"], row["content_id"]) not in seen
+    missing = {row["user_id"]: row["missing"] for row in made["recommendation_shortfalls"]}
     served = {silver_rows.user(p) for p in [*PEOPLE, "newcomer"]}
     assert lists.keys() | missing.keys() == served
     for person in served:
         assert len(set(lists.get(person, []))) == 3 - missing.get(person, 0)
-    assert {row[6] for row in made["recommendations"] if row[1] == silver_rows.user("newcomer")} == {"trending"}
+    by_arm = {}
+    for row in made["recommendations"]:
+        by_arm.setdefault(row["arm"], set()).add(row["source"])
+        assert row["user_id"] != silver_rows.user("newcomer") or row["source"] == "trending"
+    assert by_arm == {"personalised": {"als", "trending"}, "held_out": {"trending"}}
     # a0 saw all of a and x and has b and `untouched` left, 7 contents; nobody has fewer than 3.
     assert missing == {}
-    assert {row[1] for row in made["recommender_evaluation"]} >= {"als", "popularity_all_time"}
+    assert {row["model"] for row in made["recommender_evaluation"]} >= {"als", "popularity_all_time"}
 
     fill(PAST + FUTURE)
-    assert run() == made
+    assert run("recommend.holdout.share=0.5") == made
 
 
 def test_a_catalogue_that_a_person_has_exhausted_gives_a_shortfall(run, fill, spark, warehouse):
     fill(PAST[:2] + [liked("a0", c, 4) for c in (f"{letter}{n}" for letter in "ab" for n in range(6))])
     made = run()
-    (row,) = (row for row in made["recommendation_shortfalls"] if row[1] == silver_rows.user("a0"))
-    assert row[2:] == (2, "catalogue_exhausted")
+    (row,) = (row for row in made["recommendation_shortfalls"] if row["user_id"] == silver_rows.user("a0"))
+    assert (row["missing"], row["reason"]) == (2, "catalogue_exhausted")
     assert made["recommender_evaluation"] == []
 
 
@@ -112,8 +115,8 @@ def test_a_platform_on_which_nothing_weighs_gets_what_is_popular_and_stops_no_ot
     told = capsys.readouterr().out
     assert "feed: no new recommender: there is no interaction with a positive weight to train on" in told
     assert "feed: only what is popular: model als/feed: release 2026-11-10.1 has none yet" in told
-    assert {row[6] for row in made["recommendations"]} == {"trending"}
-    assert {row[1] for row in made["recommendations"]} == {silver_rows.user(p) for p in [*PEOPLE, "newcomer"]}
+    assert {row["source"] for row in made["recommendations"]} == {"trending"}
+    assert {row["user_id"] for row in made["recommendations"]} == {silver_rows.user(p) for p in [*PEOPLE, "newcomer"]}
     assert made["recommender_evaluation"] == []
 
 

@@ -10,7 +10,13 @@ from pyspark.sql import functions as F
 
 from salience.errors import InputError
 from salience.tables.releases import SavedModel
-from salience.tables.storage import open_folder
+from salience.tables.storage import java_class, open_folder
+
+
+def blas(spark: SparkSession) -> str:
+    """Return the class of MLlib's linear algebra on the driver's machine: JNIBLAS is native, the others are Java."""
+    module = getattr(java_class(spark, "org.apache.spark.ml.linalg.BLAS$"), "MODULE$")
+    return str(module.nativeBLAS().getClass().getSimpleName())
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ class ModelStore:
         path = f"{self.root}/{release_id}/{name}/{self.run_id}"
         for frame_name, frame in frames.items():
             frame.write.mode("overwrite").parquet(f"{path}/{frame_name}")
-        text = json.dumps({**manifest, "frames": sorted(frames)}, sort_keys=True, default=str)
+        about = {**manifest, "frames": sorted(frames), "blas": blas(self.spark)}
+        text = json.dumps(about, sort_keys=True, default=str)
         self.spark.createDataFrame([(text,)], "manifest string").coalesce(1).write.mode("overwrite").text(
             f"{path}/manifest"
         )

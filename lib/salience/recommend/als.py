@@ -61,7 +61,7 @@ def weight_settings(settings: RecommendSettings) -> dict[str, Any]:
 
 def fit_settings(point: Point, settings: RecommendSettings) -> dict[str, Any]:
     """Return all that the factors depend on beside the interactions."""
-    fixed = settings.als.model_dump(mode="json", exclude={"alphas", "regularisations"})
+    fixed = settings.als.model_dump(mode="json", exclude={"alphas", "regularisations", "checkpoint_interval"})
     return {**fixed, **vars(point), **weight_settings(settings)}
 
 
@@ -73,7 +73,7 @@ def fit(ratings: Ratings, settings: AlsSettings, point: Point) -> Factors:
 
     Args:
         ratings: held and in a fixed order, see `models.interface.training`; use the factors while they are.
-        settings: rank, iterations, blocks, seed.
+        settings: all but the grid.
         point: alpha and regularisation.
     """
     als = ALS(
@@ -88,8 +88,8 @@ def fit(ratings: Ratings, settings: AlsSettings, point: Point) -> Factors:
         userCol="user",
         itemCol="item",
         ratingCol="weight",
-        # It would be ignored without a checkpoint folder; the input is persisted and the lineage short.
-        checkpointInterval=-1,
+        # Ignored outside of `checkpoints`.
+        checkpointInterval=settings.checkpoint_interval,
     )
     model = als.fit(ratings.rows)
     return Factors(

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import reduce
 from typing import Any
 
+import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -31,6 +32,7 @@ from salience.recommend.popularity import (
 from salience.recommend.search import ranked
 from salience.recommend.split import Cuts, judged_people
 from salience.recommend.topk import collect_items, top_k
+from salience.recommend.variety import VARIETY, facts, variety
 from salience.settings.recommend import RecommendSettings
 from salience.stats.bootstrap import percentiles
 
@@ -38,6 +40,8 @@ ALS, ALL = "als", "all"
 HISTORIES = ((1, 4), (5, 19), (20, None))
 """Segments of people by how many contents they had something to do with before the cut: from, to."""
 _GROUP = ("segment", "model")
+_METRICS = (*ranking.METRICS, *VARIETY)
+_NO_ENDS: dict[str, float | None] = {"ci_low": None, "ci_high": None}
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,16 @@ class Judged:
     """What was measured of each person.
 
     per_person: user_id, segment (ALL, and the person's own: see `segments`), model, and a column for each metric; held.
+    lists: user_id, model, top; held.
+    contents: of all that is known of contents, what `variety` needs.
+    available: content_id of those that could be shown.
     fitted_with: with which parameters each model was fitted.
     """
 
     per_person: DataFrame
+    lists: DataFrame
+    contents: DataFrame
+    available: DataFrame
     fitted_with: Mapping[str, Parameters]
 
 
@@ -111,10 +121,15 @@ def judged(
                 each = {name: {name: 1.0} for name in fitted}
                 lists.append(ranked(fitted, each, asking, k, hidden(contents, cut)))
             names = [*models, *map(model_name, lives)]
-            of_each = ranking.per_person(reduce(DataFrame.union, lists), people, names, k)
             of_segments = people.select("user_id", F.explode(segments(F.col("seen"))).alias("segment"))
-            with kept(of_each.join(of_segments, "user_id", how="inner")) as per_person:
-                yield Judged(per_person, {name: one.settings for name, one in fitted.items()})
+            known = facts(interactions, tags(contents, cut), cut)
+            available = known.select("content_id").join(gone, "content_id", how="left_anti")
+            with (
+                kept(reduce(DataFrame.union, lists)) as listed,
+                kept(ranking.per_person(listed, people, names, k).join(of_segments, "user_id")) as per_person,
+            ):
+                fitted_with = {name: one.settings for name, one in fitted.items()}
+                yield Judged(per_person, listed, known, available, fitted_with)
 
 
 def choose(interactions: DataFrame, contents: DataFrame, cuts: Cuts, settings: RecommendSettings) -> Choice:
@@ -149,14 +164,23 @@ def report(
     with judged(interactions, contents, *window, models, lives, settings) as found:
         if found is None:
             return []
-        values = means(found.per_person, _GROUP)
-        drawn = replicates(found.per_person, _GROUP, settings.bootstrap_replicates, settings.als.seed)
+        k, varied = settings.evaluation_k, variety(found.lists, found.contents, settings.evaluation_k)
+        with kept(found.per_person.join(varied, ["user_id", "model"], how="left")) as per_person:
+            values = means(per_person, _GROUP, VARIETY)
+            drawn = replicates(per_person, _GROUP, settings.bootstrap_replicates, settings.als.seed, VARIETY)
+        covered = ranking.coverage(found.lists, found.available.count(), k).collect()
         fitted_with = found.fitted_with
     weights = als.weight_settings(settings)
     used: dict[str, Any] = {name: {**fitted_with.get(name, {}), **weights} for name in models}
     used |= {model_name(life): popularity_settings(life, settings) for life in lives}
     used |= {f"{ALS} - {other}": {ALS: used[ALS], other: used[other]} for other in used if other != ALS}
     compared, samples = _with_differences(values), _with_differences(drawn)
+    measured = [
+        (segment, name, metric, compared[segment, name][metric], _ends(samples.get((segment, name)), metric))
+        for segment, name in sorted(compared)
+        for metric in _METRICS
+    ]
+    measured += [(ALL, name, "coverage", share, _NO_ENDS) for name, share in sorted(covered)]
     return [
         {
             "model": name,
@@ -164,14 +188,13 @@ def report(
             "protocol": cuts.describe(),
             "segment": segment,
             "metric": metric,
-            "k": settings.evaluation_k,
-            "value": compared[segment, name][metric],
-            **_ends(samples.get((segment, name)), metric),
+            "k": k,
+            "value": value,
+            **ends,
             "users": values[segment, ALS]["users"],
             "is_published": name == ALS,
         }
-        for segment, name in sorted(compared)
-        for metric in ranking.METRICS
+        for segment, name, metric, value, ends in measured
     ]
 
 
@@ -191,16 +214,23 @@ def segments(seen: Column) -> Column:
 def _with_differences(found: Mapping[Group, Mapping[str, Any]]) -> dict[Group, Mapping[str, Any]]:
     """Add the metrics of ALS less those of each other model, segment by segment; works on numbers and on arrays."""
     differences: dict[Group, Mapping[str, Any]] = {
-        (segment, f"{ALS} - {other}"): {m: found[segment, ALS][m] - told[m] for m in ranking.METRICS}
+        (segment, f"{ALS} - {other}"): {m: _less(found[segment, ALS][m], told[m]) for m in _METRICS}
         for (segment, other), told in found.items()
         if other != ALS
     }
     return {**found, **differences}
 
 
+def _less(one: Any, other: Any) -> Any:
+    return None if one is None or other is None else one - other
+
+
 def _ends(samples: Mapping[str, Any] | None, metric: str) -> dict[str, float | None]:
-    """Return the ends of a metric's interval; none where nobody was ever drawn."""
-    low, high = percentiles(samples[metric]) if samples else (None, None)
+    """Return the ends of a metric's interval; none where nobody was ever drawn of whom it is known."""
+    known = samples[metric][~np.isnan(samples[metric])] if samples else np.empty(0)
+    if not len(known):
+        return _NO_ENDS
+    low, high = percentiles(known)
     return {"ci_low": low, "ci_high": high}
 
 

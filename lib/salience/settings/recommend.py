@@ -18,6 +18,9 @@ class AlsSettings(Group):
     """MLlib multiplies it by the number of a user's (an item's) preferences."""
     blocks: int = Field(ge=1)
     """Blocks of users and of items that the cluster works on in parallel."""
+    checkpoint_interval: int = Field(ge=1, le=100)
+    """The item factors are written to the warehouse's file system every so many iterations, so that a lost executor
+    costs no more than these."""
     seed: int
 
 

@@ -16,6 +16,7 @@ from salience.recommend.models.similarity import Alike, Similarity
 from salience.recommend.models.svd import Svd
 from salience.recommend.models.tags import Tags
 from salience.recommend.search import ranked
+from salience.settings.recommend import AlsSettings
 
 PAIRS = "user_id string, content_id string, weight double, age_days double"
 PEOPLE, CONTENTS = 25, 12
@@ -23,7 +24,8 @@ USERS, NAMES = [f"u{n:02d}" for n in range(PEOPLE)], [f"c{n:02d}" for n in range
 TAGS = {name: [f"t{n % 3}", f"s{n % 4}"] for n, name in enumerate(NAMES)} | {"new": ["t0", "s1"]}
 HALF_LIFE = 10.0
 
-ALS = Als(4, 2, 1, ({"rank": 4, "alpha": 2.0, "regularisation": 0.1, "half_life_days": HALF_LIFE},))
+OF_ALS = AlsSettings(rank=9, iterations=4, alphas=[1], regularisations=[1], blocks=2, checkpoint_interval=5, seed=1)
+ALS = Als(OF_ALS, ({"rank": 4, "alpha": 2.0, "regularisation": 0.1, "half_life_days": HALF_LIFE},))
 EASE = Ease([0.5], [0.25], [0.5], [HALF_LIFE], 100, 100.0)
 SIMILARITY = Similarity([3], [2.0], [1.0], [HALF_LIFE], 100)
 ALIKE = Alike([4], [2.0], [1.0], [HALF_LIFE], 100)
@@ -171,7 +173,7 @@ def test_als_scores_are_the_products_of_mllibs_factors(trained, asking):
     (point,) = ALS.points
     faded = F.col("weight") * F.pow(F.lit(0.5), F.col("age_days") / HALF_LIFE)
     ratings = trained.pairs.select("user", "item", faded.cast("float").alias("weight"))
-    settings = mllib.AlsSettings(rank=4, iterations=4, alphas=[2], regularisations=[0.1], blocks=2, seed=1)
+    settings = OF_ALS.model_copy(update={"rank": 4})
     both = mllib.fit(
         mllib.Ratings(ratings, trained.user_ids, trained.item_ids), settings, mllib.Point(point["alpha"], 0.1)
     )

@@ -83,16 +83,15 @@ class FittedAls:
 def als_at(point: Point, settings: AlsSettings) -> tuple["Als", Parameters]:
     """Return ALS and the parameters of one point, for pairs whose weights are faded already."""
     parameters = {"rank": settings.rank, **vars(point), "half_life_days": None}
-    return Als(settings.iterations, settings.blocks, settings.seed, (parameters,)), parameters
+    return Als(settings, (parameters,)), parameters
 
 
 @dataclass(frozen=True)
 class Als:
     """Settings that no search changes, and the points that one tries."""
 
-    iterations: int
-    blocks: int
-    seed: int
+    settings: AlsSettings
+    """Its rank and grid are not used."""
     points: tuple[Parameters, ...]
 
     def grid(self, training: Training) -> list[Parameters]:
@@ -104,16 +103,8 @@ class Als:
         weight = Weighing(half_life_days=parameters["half_life_days"]).column().cast("float").alias("weight")
         ratings = Ratings(training.pairs.select("user", "item", weight), training.user_ids, training.item_ids)
         point = Point(parameters["alpha"], parameters["regularisation"])
-        settings = AlsSettings(
-            rank=parameters["rank"],
-            iterations=self.iterations,
-            alphas=[point.alpha],
-            regularisations=[point.regularisation],
-            blocks=self.blocks,
-            seed=self.seed,
-        )
-        factors = als.fit(ratings, settings, point).item_factors
-        told = {**parameters, "iterations": self.iterations, "blocks": self.blocks, "seed": self.seed}
+        factors = als.fit(ratings, self.settings.model_copy(update={"rank": parameters["rank"]}), point).item_factors
+        told = {**parameters, **self.settings.model_dump(include={"iterations", "blocks", "seed"})}
         return FittedAls(told, factors, collect_items(factors))
 
     def load(self, frames: Mapping[str, DataFrame], settings: Parameters) -> FittedAls:

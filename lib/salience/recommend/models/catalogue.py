@@ -25,7 +25,7 @@ def catalogue(settings: RecommendSettings, timed: bool) -> dict[str, Recommender
     of_als = points(lives, rank=tried.als_ranks, alpha=tried.als_alphas, regularisation=tried.als_regularisations)
     near = (tried.shrinkages, [0.0], lives, tried.longest_history)
     return {
-        "als": Als(als.iterations, als.blocks, als.seed, tuple(of_als)),
+        "als": Als(als, tuple(of_als)),
         "similarity": Similarity(tried.neighbours, *near),
         "user_similarity": Alike(tried.user_neighbours, *near),
         "ease": Ease(
