@@ -10,7 +10,7 @@ from rich.console import Console
 
 from salience.job import Job, run_job
 from salience.recommend.caching import kept
-from salience.recommend.comparison import BLEND, Terms, as_table, compare
+from salience.recommend.comparison import BLEND, Terms, as_table, compare, fits_held
 from salience.recommend.files import read_extra, read_rows, wanted_models, written
 from salience.recommend.models.catalogue import catalogue
 from salience.recommend.public import newest, random_folds, split, time_folds
@@ -18,19 +18,20 @@ from salience.recommend.public import newest, random_folds, split, time_folds
 
 def main(job: Job) -> None:
     asked, settings = job.arguments, job.settings.recommend
-    models = catalogue(settings, timed=asked.inner == "time")
+    fixed, tried = settings.als, settings.search
+    splits = tried.folds if asked.inner == "time" else tried.blend_folds
+    models = catalogue(settings, asked.inner == "time", fits_held(tried.folds, splits))
     wanted = wanted_models(asked.models, [*models, BLEND])
     extra = read_extra(job.spark, asked.contents, asked.users)
-    fixed, tried = settings.als, settings.search
     terms = Terms(asked.k, settings.bootstrap_replicates, fixed.seed, fixed.blocks, asked.budget_s, tried.folds)
     with (
         kept(read_rows(job.spark, asked.train, "--train")) as train,
         kept(read_rows(job.spark, asked.test, "--test")) as test,
     ):
         if asked.inner == "time":
-            inner = time_folds(train, asked.relevant_weight, tried.share, tried.folds)
+            inner = time_folds(train, asked.relevant_weight, tried.share, splits)
         else:
-            inner = random_folds(train, asked.relevant_weight, tried.share, tried.blend_folds, fixed.seed)
+            inner = random_folds(train, asked.relevant_weight, tried.share, splits, fixed.seed)
         outer = split(train, test, asked.relevant_weight, newest(train))
         found = compare(models, wanted, outer, inner, extra, terms, job.say)
     Console(width=160).print(as_table(found))

@@ -22,9 +22,10 @@ def main(job: Job) -> None:
     rows = []
     for platform in job.settings.platforms:
         try:
-            own = past.where(F.col("platform") == platform).select(COLUMNS)
-            with job.checkpoints(), kept(own) as interactions:
-                found = learn(interactions, end, settings, lambda text, p=platform: job.say(f"{p}: {text}"))
+            here = F.col("platform") == platform
+            contents = job.read(silver.CONTENTS).where(here)
+            with job.checkpoints(), kept(past.where(here).select(COLUMNS)) as interactions:
+                found = learn(interactions, contents, end, settings, lambda text, p=platform: job.say(f"{p}: {text}"))
         except InputError as error:
             job.tell(f"{platform}: nothing was learned: {error}")
             continue

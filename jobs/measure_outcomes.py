@@ -1,13 +1,12 @@
-"""Measure what became of what was recommended for the asked days, and what people did who were held out of it.
+"""Measure what became of what was recommended, and what people did who were held out of it, on the asked days.
 
-A day is judged by the newest published release that knew the day before it and nothing later; days without one get no
-rows. Reads silver.interactions and these releases' gold.recommendations; writes gold.recommendation_outcomes, without
-figures about few people (privacy.min_cell_people). Other days whose events changed since are measured anew too; a
-release that is published later than its day was measured counts once that day is asked for again.
+A day is that on which the 24 hours after some lists came into force end; days before which none did have no rows. Reads
+ops.releases, the gold.recommendations that they name and silver.interactions; writes gold.recommendation_outcomes,
+without figures about few people (privacy.min_cell_people). Other days whose events changed since are measured anew.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -22,24 +21,31 @@ from salience.tables import recommendations, releases
 
 def main(job: Job) -> None:
     settings, measuring = job.settings.recommend, Measuring(job)
-    warehouse, table = job.warehouse, recommendations.RECOMMENDATIONS
+    table, platform = recommendations.RECOMMENDATIONS, F.col("platform")
+    in_force = releases.in_force_by_day(job.warehouse, table)
+    stored = job.read(table) if in_force else job.spark.createDataFrame([], table.schema)
+
+    def windows(days: Sequence[date]) -> DataFrame:
+        told = [(day, one.release_id, one.since, one.until) for day, one in in_force.items() if day in days]
+        schema = "event_date date, release_id string, since timestamp, until timestamp"
+        return F.broadcast(job.spark.createDataFrame(told, schema))
 
     def lists(days: Sequence[date]) -> DataFrame:
-        made = [(release_id, day) for day, release_id in releases.made_for(warehouse, table, days).items()]
-        names = F.broadcast(job.spark.createDataFrame(made, "release_id string, event_date date"))
-        stored = warehouse.read(table) if made else job.spark.createDataFrame([], table.schema)
-        wanted = F.col("release_id").isin([release_id for release_id, _ in made]) & F.col("arm").isNotNull()
-        return stored.where(wanted & F.col("platform").isin(job.settings.platforms)).join(names, "release_id")
+        mine = stored.where(platform.isin(job.settings.platforms) & F.col("arm").isNotNull())
+        named = mine.where(F.col("release_id").isin([one.release_id for one in in_force.values()]))
+        return named.join(windows(days).drop("since", "until"), "release_id")
 
     def rows(days: Sequence[date]) -> DataFrame:
-        events = measuring.interactions.where(F.col("event_date").isin(list(days)))
-        return outcomes(lists(days), events, settings)
+        judged = {day - timedelta(days=back) for day in days if day in in_force for back in (0, 1)}
+        events = measuring.interactions.where(F.col("event_date").isin(sorted(judged)))
+        return outcomes(lists(days), windows(days).drop("release_id"), events, settings)
 
     def totals(days: Sequence[date]) -> dict[str, int]:
         return {"recommended": COUNTED * lists(days).count()}
 
-    used = {"relevant_actions", "relevant_rating", "holdout"}
-    measuring.measure(tables.OUTCOMES, 1, settings_as_json(settings, used), rows, totals)
+    by = settings_as_json(settings, {"relevant_actions", "relevant_rating"})
+    by = f"{by} {settings.holdout.min_people} people an arm"
+    measuring.measure(tables.OUTCOMES, 2, by, rows, totals)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """Score the release's recommendation candidates with its engagement models, as if shown right after the as-of day.
 
-Candidates of people who refuse analysis or personalisation are not scored, nor those of a platform that has no model.
+Candidates of people who refuse analysis or personalisation, or are held out of it, are not scored, so that popularity
+alone ranks them; nor are those of a platform that has no model.
 Reads gold.recommendation_candidates, gold.user_profiles and silver; writes gold.engagement_scores.
 """
+
+from pyspark.sql import functions as F
 
 from salience.engagement.exposures import exposures
 from salience.engagement.logistic import from_frame
@@ -10,6 +13,7 @@ from salience.engagement.score import score, targets
 from salience.errors import InputError
 from salience.job import Job, run_job
 from salience.profiles.consent import without_refusing
+from salience.recommend.arms import PERSONALISED
 from salience.recommend.split import end_of
 from salience.tables import engagement, profiles, recommendations, silver
 
@@ -28,7 +32,8 @@ def main(job: Job) -> None:
     if not models:
         return
     users, cut = job.read(silver.USERS), end_of(job.as_of)
-    candidates = without_refusing(job.read_snapshot(recommendations.CANDIDATES, own=True), users, cut)
+    personalised = job.read_snapshot(recommendations.CANDIDATES, own=True).where(F.col("arm") == PERSONALISED)
+    candidates = without_refusing(personalised, users, cut)
     asked = targets(candidates, job.read_snapshot(profiles.USER_PROFILES), job.as_of)
     exposed = exposures(without_refusing(job.read(silver.INTERACTIONS), users, cut), job.as_of, settings)
     job.say("scoring the candidates")

@@ -30,6 +30,14 @@ def test_the_projects_own_properties_bring_delta(env):
     )
 
 
+@pytest.mark.parametrize("env", ["local", "cluster"])
+def test_the_largest_gram_matrix_that_one_fit_may_have_fits_into_what_the_driver_takes(env, settings):
+    """A row of its upper triangle is two ints and a double."""
+    items_squared = settings.recommend.search.ease_memory_mb * 1e6 / 24
+    taken = read_properties(CONF / "spark" / f"{env}.conf")["spark.driver.maxResultSize"]
+    assert taken.endswith("g") and items_squared / 2 * 16 < int(taken[:-1]) * 2**30
+
+
 def test_a_missing_properties_file_is_named(tmp_path):
     with pytest.raises(SettingsError, match=r"none\.conf: no such file; Spark's configuration is expected there"):
         read_properties(tmp_path / "none.conf")

@@ -20,10 +20,11 @@ pytestmark = pytest.mark.integration
 
 AS_OF = date(2026, 11, 10)
 EAGER, SHY = [f"e{n}" for n in range(6)], [f"s{n}" for n in range(6)]
-REFUSING = "refuses"
-CANDIDATES = [(name, content) for name in (*EAGER, *SHY, "newcomer", REFUSING) for content in ("c0", "c9")]
+REFUSING, OUT = "refuses", "held out"
+"""Who is not scored: who did not refuse when candidates were found, but does now; and who is held out."""
+CANDIDATES = [(name, content) for name in (*EAGER, *SHY, "newcomer", REFUSING, OUT) for content in ("c0", "c9")]
 
-WILLING = [(name, content) for name, content in CANDIDATES if name != REFUSING]
+WILLING = [(name, content) for name, content in CANDIDATES if name not in (REFUSING, OUT)]
 
 
 def shown(name, content, at, *, engages):
@@ -58,7 +59,8 @@ def fill(spark, warehouse, events):
 
 def find_candidates(job):
     """Write the candidates in place of the job of that name, which needs a recommender."""
-    rows = [("feed", silver_rows.user(name), "personalised", content, 1.0, "als", None) for name, content in CANDIDATES]
+    arms = {name: "held_out" if name == OUT else "personalised" for name, _ in CANDIDATES}
+    rows = [("feed", silver_rows.user(name), arms[name], content, 1.0, "als", None) for name, content in CANDIDATES]
     schema = recommendations.CANDIDATES.schema
     frame = job.spark.createDataFrame([(job.release, *row) for row in rows], schema).drop("release_id")
     job.write_snapshot(recommendations.CANDIDATES, frame)

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.integration
 
 QUICK = (
     "recommend.bootstrap_replicates=100",
-    "recommend.als.iterations=3",
     "recommend.als.blocks=1",
+    "recommend.search.als_iterations=[3]",
     "recommend.search.als_ranks=[4]",
     "recommend.search.als_regularisations=[0.1, 1]",
     "recommend.search.ease_regularisations=[1, 10]",
@@ -161,7 +161,8 @@ FIND = pairs(*[(f"u{n}", f"c{(n + 4) % 6}", 1.0) for n in range(12)])
         (SOME, FIND[:0], (), "--test .*: there are no rows"),
         (SOME[:0], FIND, (), "--train .*: there are no rows"),
         (SOME, FIND.assign(user="stranger"), (), "--test: nobody can be judged"),
-        (SOME.assign(weight=float("nan")), FIND, (), "48 of 48 rows have a weight that is no number >= 0"),
+        (SOME.assign(weight=float("nan")), FIND, (), "48 of 48 rows have a weight that is neither 0 nor from"),
+        (SOME.assign(weight=1e10), FIND, (), "scale all weights alike"),
         (SOME.assign(weight=0.0), FIND, (), "nobody can be judged"),
         (SOME, FIND, ("--models", "als,bert"), "--models: there is no 'bert'; there are als, similarity"),
         (SOME, FIND, ("--inner", "time"), "--inner time asks for a column timestamp"),
@@ -194,16 +195,17 @@ def test_a_file_that_is_damaged_within_is_told_in_one_line(spark, tmp_path, caps
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("odd", ["one user", "one item", "duplicate pairs"])
+@pytest.mark.parametrize("odd", ["one user", "one item", "duplicate pairs", "equal weights"])
 def test_thin_data_gives_a_result_or_one_clear_error(evaluate, capsys, odd):
     train, test = {
         "one user": (pairs(*[("u", f"c{n}", 1.0) for n in range(9)]), pairs(("u", "c9", 1.0))),
         "one item": (pairs(*[(f"u{n}", "c", 1.0) for n in range(9)]), pairs(("u1", "d", 1.0))),
         "duplicate pairs": (pd.concat([SOME, SOME]), pd.concat([FIND, FIND])),
+        "equal weights": (SOME.assign(weight=7.0), FIND.assign(weight=7.0)),
     }[odd]
     found = evaluate(train, test, "--models", "als,similarity,user_similarity,ease,svd,popularity,blend")
     if found == 2:
         assert "nobody can be judged" in capsys.readouterr().err
         assert odd == "one item"
     else:
-        assert {figures["users"] for figures in found.values()} == {12 if odd == "duplicate pairs" else 1}
+        assert {figures["users"] for figures in found.values()} == {1 if odd == "one user" else 12}

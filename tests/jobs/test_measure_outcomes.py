@@ -1,9 +1,9 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests import silver_rows
 from tests.silver_rows import user
-from tests.snapshots import AS_OF, FIRST, LISTS, SECOND, record, run, write
+from tests.snapshots import AS_OF, FIRST, LISTS, record, run, write
 
 import measure_outcomes
 from salience.job import run_job
@@ -13,27 +13,22 @@ from salience.tables.outcomes import OUTCOMES
 pytestmark = pytest.mark.integration
 
 PEOPLE = [f"{arm}{n}" for arm in "ph" for n in range(4)]
-DAY = AS_OF + timedelta(days=1)
 
 
-def entry(name, rank, content, arm):
+def entry(name, rank, content):
+    arm = {"p": "personalised", "h": "held_out"}[name[0]]
     return {"user_id": user(name), "rank": rank, "content_id": content, "arm": arm}
 
 
-def lists(content):
-    """Ranks 1 and 2 for eight people, half of them held out, of `content` and of what nobody touches."""
-    arms = {"p": "personalised", "h": "held_out"}
-    return [entry(name, rank, c, arms[name[0]]) for name in PEOPLE for rank, c in ((1, content), (2, "untouched"))]
+def liked(name, content, at):
+    return {"user": name, "content_id": content, "action": "like", "at": at}
 
 
-def liked(name, content, day):
-    return {"user": name, "content_id": content, "action": "like", "at": f"{day} 10:00"}
-
-
-def settle(spark, warehouse, day, *events):
+def settle(spark, warehouse, *events):
     frame = silver_rows.interactions(spark, events)
-    where = {"event_date": [day], "platform": ["feed"]}
-    warehouse.replace(silver.INTERACTIONS, frame, where, {"platform": "feed", "event_days": [day.isoformat()]})
+    days = sorted({event["at"].date() for event in events})
+    note = {"platform": "feed", "event_days": [day.isoformat() for day in days]}
+    warehouse.replace(silver.INTERACTIONS, frame, {"event_date": days, "platform": ["feed"]}, note)
 
 
 @pytest.fixture
@@ -51,48 +46,53 @@ def act(settings, warehouse):
     return job
 
 
-def test_a_day_is_judged_by_the_release_of_the_day_before_and_again_once_its_events_change(act, spark, warehouse):
-    settle(spark, warehouse, AS_OF, *[liked(name, "a", AS_OF.day) for name in PEOPLE])
-    happened = [
-        liked("p0", "a", DAY.day),
-        liked("p1", "a", DAY.day),
-        liked("p2", "b", DAY.day),
-        liked("h0", "b", DAY.day),
-    ]
-    settle(spark, warehouse, DAY, *happened)
-    for _ in range(2):
-        releases.open_release(warehouse, AS_OF, 1)
-    write(warehouse, FIRST, LISTS, *lists("a"))
-    write(warehouse, SECOND, LISTS, *lists("b"), {"user_id": user("of old"), "rank": 1})
-    record(warehouse, run(FIRST, LISTS), run(SECOND, LISTS))
-    assert act(DAY) == (0, [])
+@pytest.fixture
+def published(warehouse):
+    """When lists of `a`, and of what nobody touches, were published for eight people, half of them held out."""
+    releases.open_release(warehouse, AS_OF, 1)
+    old = {"user_id": user("of an earlier version"), "rank": 1}
+    lists = [entry(name, rank, content) for name in PEOPLE for rank, content in ((1, "a"), (2, "untouched"))]
+    write(warehouse, FIRST, LISTS, *lists, old)
+    record(warehouse, run(FIRST, LISTS))
     releases.publish(warehouse, FIRST, 1)
-    by_first = [(DAY, FIRST, "held_out", 4, 0, 1, None), (DAY, FIRST, "personalised", 4, 2, 3, 0.5)]
-    assert act(DAY) == (0, by_first)
-    releases.publish(warehouse, SECOND, 1)
-    by_second = [(DAY, SECOND, "held_out", 4, 1, 1, None), (DAY, SECOND, "personalised", 4, 1, 3, 0.5)]
-    assert act(AS_OF) == (0, by_first)
-    assert act(DAY) == (0, by_second)
+    (in_force,) = releases.in_force_by_day(warehouse, LISTS).values()
+    assert in_force.since <= datetime.now(UTC) < in_force.until == in_force.since + timedelta(days=1)
+    return in_force.since
 
-    settle(spark, warehouse, DAY, *happened, liked("h1", "b", DAY.day))
-    later = DAY + timedelta(days=1)
-    settle(spark, warehouse, later, liked("p0", "b", later.day))
-    corrected = [(DAY, SECOND, "held_out", 4, 2, 2, None), (DAY, SECOND, "personalised", 4, 1, 3, 0.25)]
-    assert act(later) == (0, corrected)
+
+def test_the_day_after_lists_came_into_force_tells_what_they_met_and_again_once_its_events_change(
+    act, spark, warehouse, published
+):
+    def after(hours):
+        return published + timedelta(hours=hours)
+
+    day = after(24).date()
+    before = [liked(name, "a", after(-1)) for name in PEOPLE]
+    happened = [
+        liked("p0", "a", after(1)),
+        liked("p1", "a", after(23)),
+        liked("p2", "b", after(2)),
+        liked("h0", "b", after(3)),
+    ]
+    settle(spark, warehouse, *before, *happened, liked("h3", "a", after(25)))
+    assert act(published.date()) == (0, [])
+    found = [(day, FIRST, "held_out", 4, 0, 1, None), (day, FIRST, "personalised", 4, 2, 3, 0.5)]
+    assert act(day) == (0, found)
+
+    settle(spark, warehouse, *before, *happened, liked("h1", "a", after(2)))
+    corrected = [(day, FIRST, "held_out", 4, 1, 2, None), (day, FIRST, "personalised", 4, 2, 3, 0.25)]
+    assert act(day + timedelta(days=1)) == (0, corrected)
     audited = warehouse.read(ops.AUDITS).where(f"table = '{OUTCOMES}' AND rule LIKE 'recommended lost%'")
     assert audited.where("observed <> 0").isEmpty() and not audited.isEmpty()
 
 
 def test_figures_about_few_people_are_hidden_and_a_day_without_events_before_it_is_refused(
-    act, spark, warehouse, capsys
+    act, spark, warehouse, published, capsys
 ):
-    settle(spark, warehouse, DAY, *[liked(name, "a", DAY.day) for name in PEOPLE])
-    releases.open_release(warehouse, AS_OF, 1)
-    write(warehouse, FIRST, LISTS, *lists("a"))
-    record(warehouse, run(FIRST, LISTS))
-    releases.publish(warehouse, FIRST, 1)
-    hidden = [(DAY, FIRST, arm, None, None, None, None) for arm in ("held_out", "personalised")]
-    assert act(DAY, "privacy.min_cell_people=5") == (0, hidden)
+    settle(spark, warehouse, *[liked(name, "a", published + timedelta(hours=1)) for name in PEOPLE])
+    day = (published + timedelta(days=1)).date()
+    hidden = [(day, FIRST, arm, None, None, None, None) for arm in ("held_out", "personalised")]
+    assert act(day, "privacy.min_cell_people=5") == (0, hidden)
     assert act(AS_OF)[0] == 2
     told = f"measure_outcomes: there are no interactions up to {AS_OF}: run jobs/clean_interactions.py for that time\n"
     assert capsys.readouterr().err.endswith(told)

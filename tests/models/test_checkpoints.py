@@ -42,6 +42,21 @@ def test_fits_write_checkpoints_that_change_nothing_and_are_gone_after(spark, ro
     assert list(root.iterdir()) == []
 
 
+def test_afterwards_checkpoints_go_where_they_went_before(spark, root, tmp_path):
+    context = spark.sparkContext
+    context.setCheckpointDir(str(tmp_path / "others"))
+    before = context.getCheckpointDir()
+    try:
+        with checkpoints(spark, str(root), "a run"):
+            assert context.getCheckpointDir().startswith(f"file:{root}/a run/")
+        assert context.getCheckpointDir() == before
+    finally:
+        context._jsc.sc().setCheckpointDir(None)
+    with checkpoints(spark, str(root), "a run"):
+        pass
+    assert context.getCheckpointDir() is None
+
+
 def test_what_a_run_that_failed_wrote_is_gone_too_and_what_died_long_ago_with_it(spark, root):
     for name, days in (("died", 8), ("runs", 6)):
         (root / name).mkdir(parents=True)

@@ -32,6 +32,13 @@ def test_a_model_comes_back_as_it_was_saved(saved, tmp_path):
         assert_df_equality(loaded.frames[name], frame, ignore_nullable=True)
 
 
+def test_a_model_that_is_saved_again_keeps_what_solved_it(saved):
+    store, frames, model = saved
+    solved_elsewhere = dict(store.load(model).manifest) | {"blas": "AnotherBLAS"}
+    again = store.save("2026-11-10.1", "als/video", frames, solved_elsewhere)
+    assert store.load(again).manifest == solved_elsewhere
+
+
 def test_a_model_whose_files_changed_is_refused(saved):
     store, frames, model = saved
     frames["users"].limit(0).write.mode("append").parquet(f"{model.path}/users")

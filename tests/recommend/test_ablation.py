@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from salience.recommend.ablation import BASE, LEARNED, as_settings, changes, learn, windows
+from salience.recommend.ablation import BASE, LEARNED, as_settings, changes, judged, learn, windows
 from salience.tables import recommendations
 from salience.tables.conform import conform
 from salience.tables.rows import as_frame
-from tests.recommend.rows import CUT, days_before, interactions
+from tests.recommend.rows import CUT, contents, days_before, interactions
 
 ALIKE = 12
 
@@ -71,12 +71,25 @@ def test_windows_follow_each_other_and_the_last_one_ends_with_what_is_known(quic
     ]
 
 
+def test_what_could_not_be_shown_when_a_window_began_is_in_no_list(spark, quick):
+    """Everybody who likes a, b and c likes `gone` too; who lacks it would get it before d, which few like."""
+    fans = [(f"x{n}", name, "like", 8) for n in range(6) for name in ("a", "b", "c", "gone")]
+    rows = [*fans, ("x0", "d", "like", 8), *[("u", name, "like", 8) for name in "abc"], ("u", "d", "like", 1)]
+    events, one = interactions(spark, *rows), quick.model_copy(update={"evaluation_k": 1})
+    window = (days_before(3), CUT)
+    found = [
+        judged(events, known, {BASE: one}, [window], one)[0]["value"]
+        for known in (contents(spark), contents(spark, ("gone", None, days_before(4))))
+    ]
+    assert found == [0.0, 1.0]
+
+
 @pytest.mark.integration
 @pytest.mark.slow
 def test_an_action_that_misleads_is_found_out_left_out_and_worth_it_on_a_window_that_nobody_chose_on(
     spark, quick, misleading
 ):
-    found = learn(misleading, CUT, quick, print)
+    found = learn(misleading, contents(spark), CUT, quick, print)
     assert found.settings.action_weights == {"like": 2.0, "unlike": -2.0}
     by_step = {(row["step"], row["variant"]): row for row in found.rows}
     adopted = {key for key, row in by_step.items() if row["is_adopted"]}

@@ -9,7 +9,7 @@ from salience.recommend.gate import at_point, decide, in_force, point_of
 from salience.recommend.promotion import Promotion
 from salience.recommend.split import cuts
 from salience.recommend.training import fitted, manifest
-from tests.recommend.rows import AS_OF, interactions
+from tests.recommend.rows import AS_OF, contents, days_before, interactions
 
 ALIKE = 12
 
@@ -56,16 +56,16 @@ def events(spark):
 
 
 @pytest.fixture
-def gate(events):
-    """Return a function: settings in force, settings that were chosen -> the verdict."""
+def gate(spark, events):
+    """Return a function: settings in force, settings that were chosen, rows of contents -> the verdict."""
 
-    def decided(before, chosen):
+    def decided(before, chosen, *known_contents):
         windows = cuts(AS_OF, chosen.evaluation_days)
-        known = None
+        known, catalogue = None, contents(spark, *known_contents)
         if before is not None:
-            first = decide(events, None, before, (windows.choose_end, windows.report_end))
+            first = decide(events, catalogue, None, before, (windows.choose_end, windows.report_end))
             known = json.loads(json.dumps(manifest("feed", windows.report_end, Promotion(first, [], {}), {})))
-        return decide(events, known, chosen, (windows.choose_end, windows.report_end))
+        return decide(events, catalogue, known, chosen, (windows.choose_end, windows.report_end))
 
     return decided
 
@@ -94,6 +94,13 @@ def test_a_better_configuration_takes_the_place_of_the_one_in_force(gate, good, 
     verdict = gate(bad, good)
     assert verdict.is_promoted and verdict.settings == good
     assert not any(row["is_published"] for row in verdict.published([]))
+
+
+def test_contents_that_had_expired_by_the_window_are_shown_by_neither(gate, good, bad):
+    expired = [(f"{taste}-{c}", None, days_before(4)) for taste in "ab" for c in range(ALIKE)]
+    verdict = gate(bad, good, *expired)
+    assert [row["value"] for row in verdict.rows] == [0.0, 0.0]
+    assert gate(bad, good, *((name, None, days_before(2)) for name, *_ in expired)).rows[0]["value"] > 0
 
 
 def test_a_margin_lets_a_slightly_worse_one_pass_and_too_few_people_let_nothing_pass(gate, good, bad):

@@ -1,4 +1,4 @@
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,13 @@ LISTS = (
     "event_date date, platform string, release_id string, arm string, user_id string, rank int, content_id string, "
     "source string, p_engage_24h double"
 )
-EVENTS = "event_date date, platform string, user_id string, content_id string, action string, rating double"
+EVENTS = "event_time timestamp, platform string, user_id string, content_id string, action string, rating double"
+SINCE, UNTIL = datetime(2026, 11, 10, 5, tzinfo=UTC), datetime(2026, 11, 11, 4, tzinfo=UTC)
+WINDOW = "event_date date, since timestamp, until timestamp"
+
+
+def windows(spark):
+    return spark.createDataFrame([(DAY, SINCE, UNTIL)], WINDOW)
 
 
 @pytest.fixture
@@ -26,8 +32,9 @@ def measured(spark, settings):
         holdout = settings.recommend.holdout.model_copy(update={"min_people": min_people})
         asked = settings.recommend.model_copy(update={"holdout": holdout})
         listed = spark.createDataFrame([(DAY, "feed", "2026-11-10.1", *row) for row in lists], LISTS)
-        done = spark.createDataFrame([(DAY, "feed", *row, *[None] * (4 - len(row))) for row in events], EVENTS)
-        return {(row["arm"], row["segment"]): row.asDict() for row in outcomes(listed, done, asked).collect()}
+        done = spark.createDataFrame([(SINCE, "feed", *row, *[None] * (4 - len(row))) for row in events], EVENTS)
+        found = outcomes(listed, windows(spark), done, asked)
+        return {(row["arm"], row["segment"]): row.asDict() for row in found.collect()}
 
     return measure
 
@@ -79,14 +86,16 @@ def test_what_was_shown_and_engaged_with_is_counted_by_rank_source_and_model(mea
     )
 
 
-def test_who_is_served_and_does_nothing_counts_too_and_other_days_and_platforms_do_not(measured, spark, settings):
+def test_who_is_served_and_does_nothing_counts_too_and_other_times_and_platforms_do_not(measured, spark, settings):
     told = measured([(HELD_OUT, "idle", 1, "a", "trending", None)], [])
     assert figures(told[HELD_OUT, "all"], *COUNTS) == (1, 1, 0, 0, 0, 0)
     listed = spark.createDataFrame([(DAY, "feed", "r", HELD_OUT, "u", 1, "a", "trending", None)], LISTS)
-    elsewhere = [(DAY - timedelta(days=1), "feed"), (DAY, "video")]
-    events = spark.createDataFrame([(*place, "u", "a", "like", None) for place in elsewhere], EVENTS)
-    (row,) = outcomes(listed, events, settings.recommend).where("segment = 'all'").collect()
-    assert figures(row, *COUNTS) == (1, 1, 0, 0, 0, 0)
+    moment = timedelta(microseconds=1)
+    elsewhere = [(SINCE - moment, "feed"), (UNTIL, "feed"), (SINCE, "video")]
+    for places, found in ((elsewhere, 0), ([(SINCE, "feed"), (UNTIL - moment, "feed")], 2)):
+        events = spark.createDataFrame([(*place, "u", "a", "like", None) for place in places], EVENTS)
+        (row,) = outcomes(listed, windows(spark), events, settings.recommend).where("segment = 'all'").collect()
+        assert figures(row, *COUNTS) == (1, 1, 0, found // 2, found // 2, found)
 
 
 def test_the_personalised_are_compared_with_who_is_held_out_where_both_are_enough(measured):
@@ -128,14 +137,19 @@ def test_the_intervals_of_the_differences_hold_a_planted_effect_as_often_as_they
         F.lit(None).cast("double").alias("p_engage_24h"),
     )
     done = spark.createDataFrame(pd.concat(events)).select(
-        of_world,
+        of_world.cast("timestamp").alias("event_time"),
         F.lit("feed").alias("platform"),
         "user_id",
         F.lit("x").alias("content_id"),
         F.lit("like").alias("action"),
         F.lit(None).cast("double").alias("rating"),
     )
-    told = outcomes(listed, done, settings.recommend).where(f"arm = '{PERSONALISED}' AND segment = 'all'")
+    days = [date(2020, 1, 1) + timedelta(days=n) for n in range(worlds)]
+    each = spark.createDataFrame(
+        [(day, day, day + timedelta(days=1)) for day in days], "event_date date, a date, b date"
+    )
+    whole = each.selectExpr("event_date", "timestamp(a) AS since", "timestamp(b) AS until")
+    told = outcomes(listed, whole, done, settings.recommend).where(f"arm = '{PERSONALISED}' AND segment = 'all'")
     shares = told.select(
         *(
             F.avg(F.lit(truth).between(F.col(f"{name}_ci_low"), F.col(f"{name}_ci_high")).cast("int"))
@@ -148,20 +162,19 @@ def test_the_intervals_of_the_differences_hold_a_planted_effect_as_often_as_they
     assert shares[2] == pytest.approx(0.12, abs=0.006)
 
 
-def test_figures_about_few_people_are_hidden_and_cannot_be_told_from_the_others(spark, settings):
-    sources = ["als"] * 20 + ["trending"] * 8 + ["explore"] * 3
+def test_figures_about_few_people_and_differences_to_them_are_hidden(measured, spark, settings):
+    sources = ["als"] * 20 + ["trending"] * 12 + ["explore"] * 3
     lists = [(DAY, "feed", "r", PERSONALISED, f"u{n}", 1, "a", source, None) for n, source in enumerate(sources)]
     lists += [(DAY, "feed", "r", HELD_OUT, f"h{n}", 1, "a", "trending", None) for n in range(20)]
-    liked = [*(f"u{n}" for n in range(8)), *(f"u{n}" for n in range(20, 25)), "u28", "h1", "h2"]
-    events = [(DAY, "feed", user, "a", "like", None) for user in liked]
+    liked = [*(f"u{n}" for n in range(8)), *(f"u{n}" for n in range(20, 26)), "u32", "h1", "h2"]
+    events = [(SINCE, "feed", user, "a", "like", None) for user in liked]
     holdout = settings.recommend.holdout.model_copy(update={"min_people": 20})
     asked = settings.recommend.model_copy(update={"holdout": holdout})
-    exact = outcomes(spark.createDataFrame(lists, LISTS), spark.createDataFrame(events, EVENTS), asked)
-    shown = publishable(OUTCOMES, exact, 5)
-    told = {(row["arm"], row["segment"]): row for row in shown.collect()}
-    assert figures(told[PERSONALISED, "all"], "served", "engaged", "engagers") == (31, 14, 14)
+    exact = outcomes(spark.createDataFrame(lists, LISTS), windows(spark), spark.createDataFrame(events, EVENTS), asked)
+    told = {(row["arm"], row["segment"]): row for row in publishable(OUTCOMES, exact, 5).collect()}
+    assert figures(told[PERSONALISED, "all"], "served", "engaged", "engagers") == (35, 15, 15)
     assert figures(told[PERSONALISED, "source=als"], "served", "engaged") == (20, 8)
-    # Three people got something to explore; 31 less the others would say so, hence the next smallest hides as well.
+    # Three people got something to explore; 35 less the others would say so, hence the next smallest hides as well.
     for source in ("explore", "trending"):
         assert figures(told[PERSONALISED, f"source={source}"], "served", "recommended", "engaged") == (None, None, None)
     # Two of those held out engaged: neither their figures nor the difference to them is told.
@@ -169,3 +182,59 @@ def test_figures_about_few_people_are_hidden_and_cannot_be_told_from_the_others(
     assert told[PERSONALISED, "all"]["engager_rate_less_held_out"] is None
     assert exact.where("engager_rate_less_held_out IS NOT NULL").count() == 1
     assert told[HELD_OUT, "all"]["suppressed_cells"] > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_the_shown_segments_leave_of_all_is_about_nobody_or_at_least_five_people(spark, settings, seed):
+    """Lists of several sources, whose entries add up while the people in them overlap."""
+    random = np.random.default_rng(seed)
+    sources, chances = ["als", "trending", "explore", "tags"], [0.75, 0.2, 0.03, 0.02]
+    entries = pd.DataFrame(
+        [
+            (f"u{person}", rank, f"c{rank}", random.choice(sources, p=chances))
+            for person in range(30)
+            for rank in range(1, 4)
+        ],
+        columns=["user_id", "rank", "content_id", "source"],
+    )
+    done = {name: entries[random.random(len(entries)) < share] for name, share in (("like", 0.2), ("view", 0.9))}
+    rows = [(DAY, "feed", "r", PERSONALISED, *entry, None) for entry in entries.itertuples(index=False)]
+    events = [
+        (SINCE, "feed", entry.user_id, entry.content_id, action, None)
+        for action, those in done.items()
+        for entry in those.itertuples()
+    ]
+    exact = outcomes(
+        spark.createDataFrame(rows, LISTS), windows(spark), spark.createDataFrame(events, EVENTS), settings.recommend
+    )
+    told = {row["segment"]: row.asDict() for row in publishable(OUTCOMES, exact, 5).collect()}
+    shown_of = {name: set(those.index) for name, those in done.items()}
+    of_figure = {
+        "recommended": set(entries.index),
+        "engaged": shown_of["like"],
+        "shown": shown_of["view"] | set(),
+    }
+    hidden_somewhere = False
+    for attribute in ("rank", "source"):
+        for figure, counted in of_figure.items():
+            if told["all"][figure] is None:
+                continue
+            hidden = {value for value in entries[attribute].unique() if told[f"{attribute}={value}"][figure] is None}
+            hidden_somewhere |= bool(hidden)
+            left = entries[entries[attribute].isin(hidden) & entries.index.isin(counted)]
+            others = entries[entries[attribute].isin(hidden) & ~entries.index.isin(counted)]
+            assert left["user_id"].nunique() not in range(1, 5)
+            if figure != "recommended" and told["all"]["recommended"] is not None:
+                assert others["user_id"].nunique() not in range(1, 5) or "recommended" in _also_hidden(
+                    told, hidden, attribute
+                )
+    assert hidden_somewhere
+
+
+def _also_hidden(told, values, attribute):
+    """Return which figures are hidden in all of these segments too."""
+    return {
+        figure
+        for figure in ("recommended",)
+        if values and all(told[f"{attribute}={v}"][figure] is None for v in values)
+    }

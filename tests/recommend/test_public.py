@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from salience.errors import InputError
@@ -5,6 +7,7 @@ from salience.recommend.public import checked_rows, newest, random_folds, split,
 
 ROWS = "user_id string, content_id string, weight double, at double"
 DAY = 86_400.0
+NO_WEIGHT = "a weight that is neither 0 nor from 1e-9 to 1e9 (if need be, scale all weights alike)"
 
 
 def rows(spark, *given):
@@ -33,9 +36,11 @@ def test_ids_of_any_type_become_text_and_times_seconds(spark):
     [
         ((None, "a", 1.0, 1), "1 of 2 rows have an empty user"),
         (("u", " ", 1.0, 1), "1 of 2 rows have an empty item"),
-        (("u", "a", float("nan"), 1), "1 of 2 rows have a weight that is no number >= 0"),
-        (("u", "a", -1.0, 1), "1 of 2 rows have a weight that is no number >= 0"),
-        (("u", "a", float("inf"), 1), "1 of 2 rows have a weight that is no number >= 0"),
+        (("u", "a", float("nan"), 1), f"1 of 2 rows have {NO_WEIGHT}"),
+        (("u", "a", -1.0, 1), f"1 of 2 rows have {NO_WEIGHT}"),
+        (("u", "a", float("inf"), 1), f"1 of 2 rows have {NO_WEIGHT}"),
+        (("u", "a", 1.1e9, 1), f"1 of 2 rows have {NO_WEIGHT}"),
+        (("u", "a", 0.9e-9, 1), f"1 of 2 rows have {NO_WEIGHT}"),
         (("u", "a", 1.0, None), "1 of 2 rows have a timestamp that cannot be read"),
     ],
 )
@@ -43,8 +48,15 @@ def test_rows_that_cannot_be_used_are_counted_and_named(spark, row, told):
     frame = spark.createDataFrame(
         [("v", "b", 1.0, 1), row], "user string, item string, weight double, timestamp bigint"
     )
-    with pytest.raises(InputError, match=f"--test: {told}; correct or remove them"):
+    with pytest.raises(InputError, match=re.escape(f"--test: {told}; correct or remove them")):
         checked_rows(frame, "--test")
+
+
+def test_the_smallest_and_the_largest_weights_add_up(spark):
+    given = [("u", "a", 1e9), ("u", "a", 1e9), ("u", "b", 1e-9), ("u", "b", 1e-9), ("u", "c", 0.0)]
+    train = checked_rows(spark.createDataFrame(given, "user string, item string, weight double"), "--train")
+    made = split(train, rows(spark, ("u", "d")), 0.0, None)
+    assert {r["content_id"]: r["weight"] for r in made.pairs.collect()} == {"a": 2e9, "b": 2e-9}
 
 
 def test_missing_columns_composite_ids_and_no_rows_are_refused(spark):
@@ -99,6 +111,12 @@ def test_time_folds_know_nothing_of_what_comes_later(spark):
     assert people(older) == {"u": ([f"c{n:02d}" for n in range(6)], ["c06", "c07"])}
     ages = {r["content_id"]: r["age_days"] for r in newer.pairs.collect()}
     assert (ages["c07"], ages["c00"]) == (1.0, 8.0)
+
+
+def test_a_split_by_time_is_cut_at_a_time_at_which_something_happened(spark):
+    """A percentile between two times would have to keep all of them until the last one is known."""
+    (fold,) = time_folds(rows(spark, ("u", "a", 1.0, 0), ("u", "b", 1.0, 10)), 0.0, 0.25, 1)
+    assert [(r["content_id"], r["age_days"]) for r in fold.pairs.collect()] == [("a", 10.0)]
 
 
 def test_a_split_by_time_without_times_is_refused(spark):

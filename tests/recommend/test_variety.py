@@ -9,7 +9,7 @@ from salience.recommend.variety import facts, variety
 from tests.recommend.rows import CUT, days_before, interactions
 
 LISTS = "user_id string, model string, top array<struct<content_id string, score double>>"
-TAGS = {"a": ["x"], "b": ["x", "y", "y"], "c": None, "d": ["z"], "e": []}
+TAGS = {"a": ["x"], "b": ["x", "y", "y"], "c": None, "d": ["z"], "e": [None]}
 
 
 def measured(spark, lists, k=3):
@@ -52,7 +52,8 @@ def test_the_mean_of_what_some_lack_is_over_the_others_and_its_replicates_too(sp
     columns = ", ".join(f"{name} double" for name in (*METRICS, "novelty"))
     per_person = spark.createDataFrame(rows, f"user_id string, model string, {columns}")
     told = means(per_person, ["model"], ["novelty"])
-    assert (told["m",]["novelty"], told["m",]["users"], told["n",]["novelty"]) == (2.5, 3, None)
+    assert [told["m",][name] for name in ("novelty", "novelty_users", "users")] == [2.5, 2, 3]
+    assert [told["n",][name] for name in ("novelty", "novelty_users", "users")] == [None, 0, 1]
     drawn = replicates(per_person, ["model"], 300, 7, ["novelty"])
     known = drawn["m",]["novelty"][~np.isnan(drawn["m",]["novelty"])]
     # Any mix of 1 and 4 by whole weights; the half that would count a missing value as 0 lies below 1.

@@ -25,11 +25,14 @@ def checkpoints(spark: SparkSession, root: str, run_id: str) -> Iterator[None]:
     """
     _delete_abandoned(spark, root)
     folder = f"{root}/{run_id}"
+    context = spark.sparkContext._jsc.sc()
+    before = context.getCheckpointDir()
     spark.sparkContext.setCheckpointDir(folder)
     try:
         yield
     finally:
-        spark.sparkContext._jsc.sc().setCheckpointDir(None)
+        # setCheckpointDir would make a new folder below it.
+        getattr(context, "checkpointDir_$eq")(before)
         file_system, path = open_folder(spark, folder)
         file_system.delete(path, True)
 

@@ -47,12 +47,13 @@ class ModelStore:
             release_id: the release that will name the model.
             name: like `als/feed`.
             frames: everything that is needed to use the model.
-            manifest: settings and inputs that identify it; JSON values.
+            manifest: settings and inputs that identify it; JSON values. The `blas` that solved the model is this
+                session's where the manifest does not tell another.
         """
         path = f"{self.root}/{release_id}/{name}/{self.run_id}"
         for frame_name, frame in frames.items():
             frame.write.mode("overwrite").parquet(f"{path}/{frame_name}")
-        about = {**manifest, "frames": sorted(frames), "blas": blas(self.spark)}
+        about = {"blas": blas(self.spark), **manifest, "frames": sorted(frames)}
         text = json.dumps(about, sort_keys=True, default=str)
         self.spark.createDataFrame([(text,)], "manifest string").coalesce(1).write.mode("overwrite").text(
             f"{path}/manifest"

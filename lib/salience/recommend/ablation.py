@@ -17,7 +17,7 @@ from salience.recommend.caching import kept
 from salience.recommend.confidence import preferences
 from salience.recommend.models.als import als_at
 from salience.recommend.models.interface import histories, training
-from salience.recommend.pairs import pairs
+from salience.recommend.pairs import hidden, pairs
 from salience.recommend.ranking import per_person
 from salience.recommend.search import ranked
 from salience.recommend.split import judged_people
@@ -82,7 +82,9 @@ def windows(end: datetime, settings: RecommendSettings) -> list[Window]:
     return [(end - (n + 1) * length, end - n * length) for n in reversed(range(count))]
 
 
-def learn(interactions: DataFrame, end: datetime, settings: RecommendSettings, say: Say) -> Learned:
+def learn(
+    interactions: DataFrame, contents: DataFrame, end: datetime, settings: RecommendSettings, say: Say
+) -> Learned:
     """Adopt the best change as long as its paired difference of ndcg is surely above 0, then judge the outcome.
 
     Models are ALS at the first point of its grid. What is adopted was the best of many, so its own difference is
@@ -90,6 +92,7 @@ def learn(interactions: DataFrame, end: datetime, settings: RecommendSettings, s
 
     Args:
         interactions: rows of silver.interactions of one platform.
+        contents: rows of silver.contents of that platform.
         end: what happened at this time or later is unknown; UTC.
         settings: what is in force.
         say: takes what is being done.
@@ -102,7 +105,7 @@ def learn(interactions: DataFrame, end: datetime, settings: RecommendSettings, s
     for step in range(1, settings.confidence.rounds + 1):
         tried = {BASE: now, **changes(now)}
         say(f"round {step}: tries {len(tried) - 1} changes")
-        found = judged(interactions, tried, choosing, settings)
+        found = judged(interactions, contents, tried, choosing, settings)
         best = max(found, key=lambda row: row["value"])
         is_better = best["variant"] != BASE and best["difference_ci_low"] > 0
         rows += [{**row, "step": step, "is_adopted": is_better and row is best} for row in found]
@@ -111,7 +114,7 @@ def learn(interactions: DataFrame, end: datetime, settings: RecommendSettings, s
         now = tried[best["variant"]]
         adopted.append(best["variant"])
     say("judges the outcome: " + (", ".join(adopted) or "nothing is surely better than what is in force"))
-    outcome = judged(interactions, {BASE: settings, LEARNED: now}, [reporting], settings)
+    outcome = judged(interactions, contents, {BASE: settings, LEARNED: now}, [reporting], settings)
     return Learned(now, rows + [{**row, "step": 0, "is_adopted": row["variant"] == LEARNED} for row in outcome])
 
 
@@ -124,11 +127,14 @@ def _scaled(weights: Mapping[str, float], action: str, factor: float) -> dict[st
 
 def judged(
     interactions: DataFrame,
+    contents: DataFrame,
     tried: Mapping[str, RecommendSettings],
     judging: Sequence[Window],
     settings: RecommendSettings,
 ) -> list[dict[str, Any]]:
     """Fit each variant before each window and judge it within: the same people for all, those that BASE knows.
+
+    Contents that could not be shown as of a window's start are in no list.
 
     Returns:
         for each variant, its mean ndcg over people and windows and its difference from BASE, with 95 % intervals.
@@ -136,7 +142,10 @@ def judged(
     # Names of variants are for people; columns are numbered.
     columns = {name: f"v{n}" for n, name in enumerate(tried)}
     with ExitStack() as stack:
-        parts = [stack.enter_context(_in_window(interactions, tried, columns, window, settings)) for window in judging]
+        parts = [
+            stack.enter_context(_in_window(interactions, contents, tried, columns, window, settings))
+            for window in judging
+        ]
         wide = stack.enter_context(kept(reduce(DataFrame.union, parts)))
         averages = [F.avg(column).alias(column) for column in columns.values()]
         means = wide.agg(F.count_distinct("user_id").alias("users"), *averages).collect()[0]
@@ -170,6 +179,7 @@ def judged(
 @contextmanager
 def _in_window(
     interactions: DataFrame,
+    contents: DataFrame,
     tried: Mapping[str, RecommendSettings],
     columns: Mapping[str, str],
     window: Window,
@@ -185,7 +195,7 @@ def _in_window(
                 f"nobody can be judged between {cut:%Y-%m-%d} and {end:%Y-%m-%d}: shorten recommend.evaluation_days, "
                 "lower recommend.confidence.windows, or wait for more history"
             )
-        lists = []
+        lists, gone = [], hidden(contents, cut)
         for name, variant in tried.items():
             weighted = stack.enter_context(kept(pairs(interactions, cut, variant)))
             if weighted.isEmpty():
@@ -193,7 +203,7 @@ def _in_window(
             made = stack.enter_context(training(weighted, variant.als.blocks))
             model, point = als_at(grid(variant.als)[0], variant.als)
             asking = people.select("user_id", "seen").join(histories(weighted), "user_id", how="inner")
-            lists.append(ranked({name: model.fit(made, point)}, {name: {name: 1.0}}, asking, k))
+            lists.append(ranked({name: model.fit(made, point)}, {name: {name: 1.0}}, asking, k, gone))
         told = per_person(reduce(DataFrame.union, lists), people, list(tried), k)
         each = [F.max(F.when(F.col("model") == name, F.col("ndcg"))).alias(columns[name]) for name in tried]
         with kept(told.groupBy("user_id").agg(*each)) as wide:

@@ -24,10 +24,12 @@ def means(per_person: DataFrame, by: Sequence[str], gappy: Sequence[str] = ()) -
     Args:
         per_person: user_id, `by`, and a column for each metric.
         by: like model.
-        gappy: more metrics, which are null for some people; their means are over the others, None where there are none.
+        gappy: more metrics, which are null for some people; their means are over the others, whose number is
+            `<metric>_users`, and None where there are none.
     """
     each = [F.try_divide(exact_sum(F.col(metric)), F.count(metric)).alias(metric) for metric in (*METRICS, *gappy)]
-    rows = per_person.groupBy(*by).agg(F.count("*").alias("users"), *each).collect()
+    users = [F.count("*").alias("users"), *(F.count(metric).alias(f"{metric}_users") for metric in gappy)]
+    rows = per_person.groupBy(*by).agg(*users, *each).collect()
     return {tuple(row[name] for name in by): row.asDict() for row in rows}
 
 

@@ -17,12 +17,24 @@ from salience.recommend.caching import kept
 from salience.recommend.models.interface import Recommender, training
 from salience.recommend.public import Split, held
 from salience.recommend.scoring import Mix
-from salience.recommend.search import Deadline, Fold, Found, blend, ranked, search, told
+from salience.recommend.search import Deadline, Fold, Found, blend, blended, ranked, search, told
 from salience.stats.bootstrap import percentiles
 
 BLEND = "blend"
 
 Say = Callable[[str], None]
+
+
+def fits_held(folds: int, splits: int) -> int:
+    """Return how many fits of a model are held at a time, the one that is made included.
+
+    While a point is tried, the best one's and its own on each fold; in the end those on every split, and the last one.
+
+    Args:
+        folds: inner splits that parameters are chosen on.
+        splits: all inner splits.
+    """
+    return max(2 * folds, splits + 1)
 
 
 @dataclass(frozen=True)
@@ -85,9 +97,7 @@ def compare(
             raise InputError("no model is left to judge: give it what it needs, or ask for another with --models")
         if BLEND in wanted:
             say("blend: tries mixes")
-            with _folds(() if deadline.is_over else inner[terms.folds :], extra, terms.blocks) as more:
-                for name, one in found.items():
-                    one.fitted += [models[name].fit(fold.training, one.parameters) for fold in more]
+            with _more_folds(models, found, inner[terms.folds :], extra, terms.blocks, deadline) as more:
                 weights, found[BLEND] = blend(found, [*folds, *more], terms.k, deadline)
     say("fits the chosen settings on all of train, and judges them")
     return _judged(models, [name for name in wanted if name in found], outer, found, weights, extra, terms)
@@ -98,6 +108,31 @@ def _folds(splits: Sequence[Split], extra: Mapping[str, DataFrame | None], block
     with ExitStack() as stack:
         kept_splits = stack.enter_context(held(splits, "the inner split of train"))
         yield [Fold(stack.enter_context(training(s.pairs, blocks, **extra)), s.people) for s in kept_splits]
+
+
+@contextmanager
+def _more_folds(
+    models: Mapping[str, Recommender],
+    found: Mapping[str, Found],
+    splits: Sequence[Split],
+    extra: Mapping[str, DataFrame | None],
+    blocks: int,
+    deadline: Deadline,
+) -> Iterator[list[Fold]]:
+    """Fit the models that are blended on splits that no search has used, one split after the other until the deadline.
+
+    Yields:
+        the folds that they were fitted on; each fit is added to what was found.
+    """
+    with ExitStack() as stack:
+        folds: list[Fold] = []
+        for split in splits:
+            if deadline.is_over:
+                break
+            folds += stack.enter_context(_folds([split], extra, blocks))
+            for name in blended(found):
+                found[name].fitted.append(models[name].fit(folds[-1].training, found[name].parameters))
+        yield folds
 
 
 def _judged(

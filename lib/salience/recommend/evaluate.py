@@ -40,7 +40,6 @@ ALS, ALL = "als", "all"
 HISTORIES = ((1, 4), (5, 19), (20, None))
 """Segments of people by how many contents they had something to do with before the cut: from, to."""
 _GROUP = ("segment", "model")
-_METRICS = (*ranking.METRICS, *VARIETY)
 _NO_ENDS: dict[str, float | None] = {"ci_low": None, "ci_high": None}
 
 
@@ -175,12 +174,15 @@ def report(
     used |= {model_name(life): popularity_settings(life, settings) for life in lives}
     used |= {f"{ALS} - {other}": {ALS: used[ALS], other: used[other]} for other in used if other != ALS}
     compared, samples = _with_differences(values), _with_differences(drawn)
+    everyone = {segment: told["users"] for (segment, _), told in values.items()}
     measured = [
-        (segment, name, metric, compared[segment, name][metric], _ends(samples.get((segment, name)), metric))
-        for segment, name in sorted(compared)
-        for metric in _METRICS
+        (segment, name, metric, told[metric], ends, told.get(f"{metric}_users", everyone[segment]))
+        for (segment, name), told in sorted(compared.items(), key=lambda one: one[0])
+        for metric in (*ranking.METRICS, *VARIETY)
+        if metric in told
+        for ends in [_ends(samples.get((segment, name)), metric)]
     ]
-    measured += [(ALL, name, "coverage", share, _NO_ENDS) for name, share in sorted(covered)]
+    measured += [(ALL, name, "coverage", share, _NO_ENDS, everyone[ALL]) for name, share in sorted(covered)]
     return [
         {
             "model": name,
@@ -191,10 +193,10 @@ def report(
             "k": k,
             "value": value,
             **ends,
-            "users": values[segment, ALS]["users"],
+            "users": users,
             "is_published": name == ALS,
         }
-        for segment, name, metric, value, ends in measured
+        for segment, name, metric, value, ends, users in measured
     ]
 
 
@@ -214,15 +216,11 @@ def segments(seen: Column) -> Column:
 def _with_differences(found: Mapping[Group, Mapping[str, Any]]) -> dict[Group, Mapping[str, Any]]:
     """Add the metrics of ALS less those of each other model, segment by segment; works on numbers and on arrays."""
     differences: dict[Group, Mapping[str, Any]] = {
-        (segment, f"{ALS} - {other}"): {m: _less(found[segment, ALS][m], told[m]) for m in _METRICS}
+        (segment, f"{ALS} - {other}"): {m: found[segment, ALS][m] - told[m] for m in ranking.METRICS}
         for (segment, other), told in found.items()
         if other != ALS
     }
     return {**found, **differences}
-
-
-def _less(one: Any, other: Any) -> Any:
-    return None if one is None or other is None else one - other
 
 
 def _ends(samples: Mapping[str, Any] | None, metric: str) -> dict[str, float | None]:

@@ -71,6 +71,7 @@ def in_force(manifest: Mapping[str, Any], settings: RecommendSettings) -> Recomm
 
 def decide(
     interactions: DataFrame,
+    contents: DataFrame,
     manifest: Mapping[str, Any] | None,
     challenger: RecommendSettings,
     window: tuple[datetime, datetime],
@@ -82,6 +83,7 @@ def decide(
 
     Args:
         interactions: rows of silver.interactions of one platform.
+        contents: rows of silver.contents of that platform.
         manifest: of the model in force, the champion; None where there is none.
         challenger: the one that was chosen, at one point.
         window: the reporting window.
@@ -93,7 +95,7 @@ def decide(
     if used[0] == used[1]:
         return Verdict(challenger, True, "its configuration is the one in force")
     try:
-        found = judged(interactions, {BASE: champion, _CHALLENGER: challenger}, [window], challenger)
+        found = judged(interactions, contents, {BASE: champion, _CHALLENGER: challenger}, [window], challenger)
     except InputError as error:
         return Verdict(champion, False, f"the configuration in force stays, for {error}")
     old, new = ({row["variant"]: row for row in found}[name] for name in (BASE, _CHALLENGER))

@@ -17,30 +17,38 @@ COUNTED = 4
 _DAY = ["event_date", "platform"]
 _ROW = [*_DAY, "release_id", "arm", "segment"]
 _ALL = "all"
+_PARTS = ("shown", "engaged")
+"""What may become of an entry."""
 
 
-def outcomes(lists: DataFrame, interactions: DataFrame, settings: RecommendSettings) -> DataFrame:
-    """Count what people did on the day that their lists were for, and compare who is held out with who is not.
+def outcomes(lists: DataFrame, windows: DataFrame, interactions: DataFrame, settings: RecommendSettings) -> DataFrame:
+    """Count what people did while their lists were in force, and compare who is held out with who is not.
 
     Whoever engages with a content that stands in their list counts as engaged, whatever made them. So the rates of
     `recommended` say what lists met; only the difference between the arms, drawn by chance, says what they caused.
 
     Args:
         lists: event_date, platform, release_id, arm, user_id, rank, content_id, source, p_engage_24h; one release for
-            each day.
-        interactions: silver.interactions of these days.
+            each event_date.
+        windows: event_date, since, until: when these lists were in force, from `since` on and before `until`.
+        interactions: silver.interactions of these times.
         settings: relevant_actions, relevant_rating, holdout.
 
     Returns:
         rows of gold.recommendation_outcomes with exact figures, and people (map<string,bigint>) behind them.
     """
-    per_person = _per_person(lists, interactions, settings)
+    touched = F.sequence(F.to_date("since"), F.to_date("until"))
+    days = F.broadcast(windows.withColumn("day", F.explode(touched)))
+    in_time = (F.col("event_time") >= F.col("since")) & (F.col("event_time") < F.col("until"))
+    dated = interactions.drop("event_date").withColumn("day", F.to_date("event_time"))
+    happened = dated.join(days, "day").where(in_time)
+    per_person = _per_person(lists, happened, settings)
     return _compared(_counted(per_person), settings.holdout.min_people)
 
 
-def _per_person(lists: DataFrame, interactions: DataFrame, settings: RecommendSettings) -> DataFrame:
+def _per_person(lists: DataFrame, happened: DataFrame, settings: RecommendSettings) -> DataFrame:
     """Return _ROW, user_id, served (1), recommended, shown, engaged, engagements; the last in segment `all` alone."""
-    acts = interactions.select(
+    acts = happened.select(
         *_DAY,
         "user_id",
         "content_id",
@@ -75,7 +83,8 @@ def _counted(per_person: DataFrame) -> DataFrame:
         (engagers / served).alias("engager_rate_by_served"),
         wilson_low(engagers, served).alias("engager_rate_by_served_ci_low"),
         wilson_high(engagers, served).alias("engager_rate_by_served_ci_high"),
-        *(F.count_if(F.col(name) > 0).alias(f"{name}_people") for name in ("shown", "engaged")),
+        *(F.count_if(F.col(name) > 0).alias(f"{name}_people") for name in _PARTS),
+        *(F.count_if(F.col(name) < F.col("recommended")).alias(f"not_{name}_people") for name in _PARTS),
     )
 
 
@@ -100,7 +109,9 @@ def _compared(counted: DataFrame, min_people: int) -> DataFrame:
         "is_compared", is_whole & (F.col("arm") == PERSONALISED) & F.coalesce(enough, F.lit(False))
     )
     held_out = {"engagers": F.col("theirs.engagers"), "others": F.col("theirs.served") - F.col("theirs.engagers")}
-    behind = {"shown": F.col("shown_people"), "engaged": F.col("engaged_people")}
+    behind = {name: F.col(f"{name}_people") for part in _PARTS for name in (part, f"not_{part}")}
+    in_arm = F.max(F.when(is_whole, F.col("served"))).over(Window.partitionBy(*_DAY, "arm"))
+    behind["elsewhere"] = in_arm - F.col("served")
     behind |= {f"held_out_{who}": F.when(F.col("is_compared"), count) for who, count in held_out.items()}
     people = F.create_map(*(part for name, count in behind.items() for part in (F.lit(name), count.cast("bigint"))))
     return beside.select(

@@ -51,7 +51,7 @@ def promote(
     if not found:
         tell(f"{platform}: too little history to judge recommenders; shorten recommend.evaluation_days")
     chosen = at_point(settings, choice.point)
-    verdict = decide(interactions, before, chosen, (windows.choose_end, windows.report_end))
+    verdict = decide(interactions, contents, before, chosen, (windows.choose_end, windows.report_end))
     (say if verdict.is_promoted else tell)(f"{platform}: {verdict.why}")
     rows = [{"platform": platform, **row} for row in verdict.published(found)]
     return Promotion(verdict, rows, choice.tried)

@@ -107,10 +107,15 @@ def mixed(asking: pa.RecordBatch, wanted: Panel) -> Iterator[tuple[str, Doubles]
 def standard_scores(scores: Doubles) -> Doubles:
     """Return each row less its mean, over its standard deviation; 0 where it has no spread."""
     centred: Doubles = scores - scores.mean(axis=1, keepdims=True)
-    spread = centred.std(axis=1, keepdims=True)
+    return np.asarray(centred / deviations(scores))
+
+
+def deviations(scores: Doubles) -> Doubles:
+    """Return each row's standard deviation, (rows, 1); infinite where it has no spread: over that, anything is 0."""
+    spread = scores.std(axis=1, keepdims=True)
     # What rounding leaves of equal scores is no spread.
     floor = 1e-9 * np.abs(scores).max(axis=1, keepdims=True, initial=0.0)
-    return np.asarray(np.divide(centred, spread, out=np.zeros_like(centred), where=spread > floor))
+    return np.where(spread > floor, spread, np.inf)
 
 
 def _spread(scores: Doubles, places: Integers | None, shape: tuple[int, int], missing: float) -> Doubles:

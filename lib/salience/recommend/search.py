@@ -87,8 +87,14 @@ def search(model: Recommender, folds: Sequence[Fold], k: int, deadline: Deadline
         found.tried.append((point, ndcg))
         if ndcg > best:
             best, found.parameters, found.fitted = ndcg, point, fitted
+        del fitted  # or a third point's fits would be made beside these and the best ones
     found.seconds = monotonic() - begun
     return found
+
+
+def blended(models: Mapping[str, Found]) -> list[str]:
+    """Return the models that a blend is made of, the best first."""
+    return sorted(models, key=lambda name: -models[name].ndcg)[:BLENDED]
 
 
 def blend(
@@ -97,7 +103,7 @@ def blend(
     """Choose the weights of a blend: the best of all mixes in fifths, then of those that move a tenth from it.
 
     Args:
-        models: what `search` found of each.
+        models: what `search` found of each; those of `blended` fitted on every fold.
         folds: the inner splits.
         k: places that count.
         deadline: after it, no finer mixes are tried.
@@ -106,7 +112,7 @@ def blend(
         weight (> 0, sum 1) of each model, and what was found.
     """
     begun = monotonic()
-    names = sorted(models, key=lambda name: -models[name].ndcg)[:BLENDED]
+    names = blended(models)
     fitted = [{name: models[name].fitted[fold] for name in names} for fold in range(len(folds))]
     tried: dict[tuple[int, ...], float] = {}
     coarse = [_counted(names, picks) for picks in combinations_with_replacement(names, COARSE)]

@@ -30,7 +30,9 @@ def facts(interactions: DataFrame, contents: DataFrame, cut: datetime) -> DataFr
     known = pairs.groupBy("content_id").agg(F.count("*").alias("people"))
     share = (F.coalesce("people", F.lit(0)) + 1) / (F.col("everyone") + 1)
     both = known.join(contents, "content_id", how="full").crossJoin(F.broadcast(everyone))
-    return both.select("content_id", (-F.log2(share)).alias("bits"), F.array_distinct("tags").alias("tags"))
+    return both.select(
+        "content_id", (-F.log2(share)).alias("bits"), F.array_compact(F.array_distinct("tags")).alias("tags")
+    )
 
 
 def variety(lists: DataFrame, told: DataFrame, k: int) -> DataFrame:
@@ -48,9 +50,10 @@ def variety(lists: DataFrame, told: DataFrame, k: int) -> DataFrame:
         user_id, model, novelty (bits), intra_list_diversity (0 to 1); null where unknown. Empty lists have no row.
     """
     entries = lists.select("user_id", "model", F.explode(F.slice("top.content_id", 1, k)).alias("content_id"))
+    listed_facts = told.join(entries.select("content_id").distinct(), "content_id", how="left_semi")
     tagged = F.collect_list(F.when(F.size("tags") > 0, F.struct("content_id", "tags")))
     # In the order of their ids, so that sums of doubles are the same however rows are spread.
-    listed = entries.join(F.broadcast(told), "content_id").groupBy("user_id", "model")
+    listed = entries.join(listed_facts, "content_id").groupBy("user_id", "model")
     found = listed.agg(F.array_sort(F.collect_list("bits")).alias("bits"), F.array_sort(tagged).alias("tagged"))
     distances = _distances(F.col("tagged.tags"))
     return found.select("user_id", "model", _mean(F.col("bits")).alias(VARIETY[0]), _mean(distances).alias(VARIETY[1]))

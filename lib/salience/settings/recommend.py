@@ -62,6 +62,7 @@ class SearchSettings(Group):
     """The same for popularity."""
     powers: list[float] = Field(min_length=1)
     """Power that `ease` takes weights to; 0 counts each pair alike."""
+    als_iterations: list[int] = Field(min_length=1)
     als_ranks: list[int] = Field(min_length=1)
     als_alphas: list[Weight] = Field(min_length=1)
     als_regularisations: list[Weight] = Field(min_length=1)
@@ -70,7 +71,9 @@ class SearchSettings(Group):
     ease_dropouts: list[float] = Field(min_length=1)
     """Added to the ridge as this share of an item's own sum of squares."""
     ease_memory_mb: float = Field(gt=0)
-    """Memory of the driver that `ease` may take: 24 bytes x items squared, and a third of that on each worker."""
+    """Memory of the driver that `ease` may take: 8 bytes x items squared x (2 + fits held at a time), and 8 bytes x
+    items squared on each worker. A release holds 1 fit; jobs/evaluate_recommender.py 2 x folds, or 1 more than the
+    splits that a blend is chosen on, whichever is more."""
     neighbours: list[int] = Field(min_length=1)
     """Of a content."""
     user_neighbours: list[int] = Field(min_length=1)
@@ -78,6 +81,8 @@ class SearchSettings(Group):
     shrinkages: list[float] = Field(min_length=1)
     """In units of the mean squared weight."""
     svd_ranks: list[int] = Field(min_length=1)
+    svd_powers: list[float] = Field(min_length=1)
+    """As `powers`, of `svd`."""
     longest_history: int = Field(ge=1)
     """Of somebody (or a content) with more pairs, the heaviest so many count when similarities are computed."""
     tag_vocabulary: int = Field(ge=1)

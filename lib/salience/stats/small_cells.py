@@ -7,7 +7,8 @@ nothing to hide. That what is left adds up to a hidden figure is prevented
 - within a row: the difference of two nested counts, like people reached and those of them who engaged, is a cell too;
 - among the segments of an attribute, which add up to everyone: what remains of everyone after the shown segments (the
   hidden ones and the people of whom the attribute is unknown) is about nobody or at least k people. Where it is not,
-  the smallest segment that is still shown is hidden as well.
+  the smallest segment that is still shown is hidden as well. Where segments overlap, how many people remain is not
+  known from the rows: beside a small cell one of at least k people is hidden, whoever else is in it.
 
 What can be computed across days, tables, releases or attributes is not looked at, nor how much an average of k people
 or more tells of one of them.
@@ -42,11 +43,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Segments:
-    """Rows that add up: those of `<attribute>=<value>` in `column` to that of `whole`, but for unknown values."""
+    """Rows that add up: those of `<attribute>=<value>` in `column` to that of `whole`, but for unknown values.
+
+    With `overlap` a person may be in several segments of an attribute, whose figures add up all the same.
+    """
 
     by: tuple[str, ...]
     column: str
     whole: str
+    overlap: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,8 @@ def suppressed(exact: DataFrame, small: SmallCells, fewest: int) -> DataFrame:
         flagged = flagged.withColumn(_flag(place), is_small)
         if whole:
             hidden = _is_untold(small, place + 1, cell)
-            flagged = flagged.withColumn(_flag(place), F.col(_flag(place)) | _next(cell, hidden, whole, fewest))
+            following = _next_overlapping if whole.overlap else _next
+            flagged = flagged.withColumn(_flag(place), F.col(_flag(place)) | following(cell, hidden, whole, fewest))
     flags = {name: _hides(small, len(small.cells), name) for cell in small.cells for name in cell.hides}
     counts = [(flag & F.col(name).isNotNull()).cast("int") for name, flag in flags.items()]
     shown = {name: F.when(~flag, F.col(name)) for name, flag in flags.items()}
@@ -129,6 +135,18 @@ def _next(cell: Cell, hidden: Column, segments: Segments, fewest: int) -> Column
     spare = hidden | (people == 0)
     is_smallest = F.row_number().over(attribute.orderBy(spare, people, segments.column)) == 1
     return F.coalesce((total - told).between(1, fewest - 1), F.lit(False)) & is_smallest & ~spare
+
+
+def _next_overlapping(cell: Cell, hidden: Column, segments: Segments, fewest: int) -> Column:
+    """Return whether a segment has to be hidden too, for all that are hidden of its attribute are small cells."""
+    attribute = Window.partitionBy(*segments.by, "__attribute")
+    people = _people(cell)
+    is_small = people.between(1, fewest - 1) & hidden
+    is_cover = hidden & (people >= fewest)
+    uncovered = (F.max(is_small.cast("int")).over(attribute) == 1) & (F.max(is_cover.cast("int")).over(attribute) == 0)
+    unfit = hidden | (people < fewest)
+    is_smallest = F.row_number().over(attribute.orderBy(unfit, people, segments.column)) == 1
+    return uncovered & is_smallest & ~unfit
 
 
 def _entry_people(name: Column) -> Column:

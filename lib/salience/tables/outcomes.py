@@ -3,7 +3,7 @@
 from salience.stats.small_cells import Cell, Segments, SmallCells
 from salience.tables.contract import Column, Kind, Table, required
 from salience.tables.recommendations import ARMS
-from salience.tables.shared import EVENT_DATE, PLATFORM, SUPPRESSED_CELLS, one_of
+from salience.tables.shared import PLATFORM, SUPPRESSED_CELLS, one_of
 
 _BY_LISTS = "95 % delta-method interval, clustered by person"
 
@@ -35,14 +35,12 @@ _ALL = ("served", "recommended", *_SHOWN, *_ENGAGED, *_ENGAGERS)
 
 _CELLS = (
     Cell("served", _ALL),
-    # Entries of the lists add up among ranks, sources and models, where the people in them do not.
-    Cell("recommended", _ALL),
+    # People of the arm who have no such entry.
+    Cell("people['elsewhere']", ("served",)),
     Cell("people['shown']", _SHOWN),
-    Cell("shown", _SHOWN),
-    Cell("recommended - shown", _SHOWN, told_by=("recommended", "shown")),
+    Cell("people['not_shown']", _SHOWN, told_by=("recommended", "shown")),
     Cell("people['engaged']", _ENGAGED),
-    Cell("engaged", _ENGAGED),
-    Cell("recommended - engaged", _ENGAGED, told_by=("recommended", "engaged")),
+    Cell("people['not_engaged']", _ENGAGED, told_by=("recommended", "engaged")),
     Cell("engagers", _ENGAGERS),
     Cell("served - engagers", _ENGAGERS, told_by=("served", "engagers")),
     # The difference to them would tell what is hidden in their row.
@@ -55,11 +53,11 @@ OUTCOMES = Table(
     name="recommendation_outcomes",
     kind=Kind.DAY,
     made_by="measure_outcomes",
-    comment="What people did on the day after the last one that their recommendations knew, by arm",
+    comment="What people did in the 24 hours after their recommendations came into force (or until others did), by arm",
     columns=(
-        EVENT_DATE,
+        required("event_date", "date", "UTC day on which these 24 hours end"),
         PLATFORM,
-        required("release_id", "string", "release whose lists were in force, of the day before"),
+        required("release_id", "string", "release whose lists were in force"),
         required("arm", "string", "personalised; held_out of what is personal, by a draw; or not_personalised"),
         required(
             "segment", "string", "all, or of those entries rank=<n>, source=<s>, model=<m> (none: not ranked by one)"
@@ -95,7 +93,9 @@ OUTCOMES = Table(
         "engaged_within_recommended": "engaged <= recommended",
         "engagers_within_served": "engagers <= served",
     },
-    # Days without a release of the day before have none.
+    # Days before which nothing came into force have none.
     may_be_empty=True,
-    small_cells=SmallCells(_CELLS, segments=Segments(("event_date", "platform", "arm"), "segment", "all")),
+    small_cells=SmallCells(
+        _CELLS, segments=Segments(("event_date", "platform", "arm"), "segment", "all", overlap=True)
+    ),
 )

@@ -9,12 +9,14 @@ from salience.errors import InputError
 from salience.models.store import ModelStore
 from salience.recommend import als as mllib
 from salience.recommend.models.als import Als
+from salience.recommend.models.blend import Blend
 from salience.recommend.models.ease import Ease
 from salience.recommend.models.interface import Weighing, histories, training
 from salience.recommend.models.popular import Popularity, SegmentPopular
 from salience.recommend.models.similarity import Alike, Similarity
 from salience.recommend.models.svd import Svd
 from salience.recommend.models.tags import Tags
+from salience.recommend.scoring import mixed, panel
 from salience.recommend.search import ranked
 from salience.settings.recommend import AlsSettings
 
@@ -41,9 +43,20 @@ MODELS = {
     "popularity": Popularity([HALF_LIFE]),
     "segment_popular": SegmentPopular([HALF_LIFE], 5.0),
 }
+
+
+def blend(**weights):
+    """Make a blend of models that each have one point, which needs no training to be told."""
+    parts = {name: MODELS[name].grid(None)[0] for name in weights if name != "tags"}
+    if "tags" in weights:
+        parts["tags"] = {"power": 1.0, "half_life_days": HALF_LIFE}
+    return Blend(MODELS, ({"weights": weights, "parts": parts},))
+
+
+MODELS["blend"] = blend(similarity=0.2, als=0.5, ease=0.3)
 pytestmark = pytest.mark.integration  # dozens of fits: make check would take too long
 
-EXPLAINING = ("als", "ease", "similarity", "svd", "tags")
+EXPLAINING = ("als", "ease", "similarity", "svd", "tags", "blend")
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +217,37 @@ def test_popularity_sums_faded_weights_and_segments_lean_towards_everyone(traine
     np.testing.assert_allclose(scores(fit(MODELS["segment_popular"], trained), asking), expected, atol=1e-9)
 
 
+def test_a_blend_scores_as_the_panel_mixes_also_what_a_part_does_not_know(trained, asking):
+    weights = {"tags": 0.5, "als": 0.3, "user_similarity": 0.2}
+    parts = {name: fit(MODELS[name], trained) for name in weights}
+    fitted = fit(blend(**weights), trained)
+    batch = fitted.asked(asking).orderBy("user_id").toArrow().combine_chunks().to_batches()[0]
+    whole = panel({name: part.scorer() for name, part in parts.items()}, {"mix": weights})
+    ((_, expected),) = mixed(batch, whole)
+    found = fitted.scorer().scores(batch)
+    assert fitted.scorer().content_ids == whole.content_ids
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    # Only `tags` knows the content that nobody touched.
+    told = parts["tags"].scorer().scores(batch)
+    standard = (told - told.mean(axis=1, keepdims=True)) / told.std(axis=1, keepdims=True)
+    np.testing.assert_allclose(found[:, CONTENTS], 0.5 * standard[:, CONTENTS], atol=1e-9)
+
+
+def test_a_blend_of_one_part_scores_as_it_does(trained, asking):
+    alone = fit(blend(ease=0.4), trained)
+    assert (scores(alone, asking) == scores(fit(EASE, trained), asking)).all()
+
+
+def test_a_blend_explains_contents_that_some_part_does_not_know_but_not_with_a_part_that_cannot(trained, asking):
+    batch = asking.orderBy("user_id").toArrow().combine_chunks().to_batches()[0]
+    own, wanted = batch.column("own").slice(4, 1).flatten(), np.array([CONTENTS, 2])
+    scorer = fit(blend(tags=0.5, als=0.5), trained).scorer()
+    told = scorer.contributions(own, wanted)
+    np.testing.assert_allclose(told.sum(axis=0), scorer.scores(batch)[4, wanted], atol=1e-9)
+    mute = fit(blend(popularity=0.5, als=0.5), trained).scorer()
+    assert mute.contributions(own, np.array([2])) is None
+
+
 @pytest.mark.parametrize("name", EXPLAINING)
 def test_contributions_add_up_to_the_score(trained, asking, name):
     fitted = fit(MODELS[name], trained)
@@ -252,6 +296,7 @@ def test_models_without_what_they_need_try_nothing(spark, pairs):
     with training(pairs, 1) as bare:
         assert TAGGED.grid(bare) == []
         assert MODELS["segment_popular"].grid(bare) == []
+        assert blend(tags=0.5, als=0.5).grid(bare) == []
 
 
 def test_of_a_long_history_only_the_heaviest_count_towards_similarity(spark):

@@ -82,7 +82,7 @@ class FittedAls:
 
 def als_at(point: Point, settings: AlsSettings) -> tuple["Als", Parameters]:
     """Return ALS and the parameters of one point, for pairs whose weights are faded already."""
-    parameters = {"rank": settings.rank, **vars(point), "half_life_days": None}
+    parameters = {"iterations": settings.iterations, "rank": settings.rank, **vars(point), "half_life_days": None}
     return Als(settings, (parameters,)), parameters
 
 
@@ -91,11 +91,11 @@ class Als:
     """Settings that no search changes, and the points that one tries."""
 
     settings: AlsSettings
-    """Its rank and grid are not used."""
+    """Its rank and grid are not used; its iterations are where a point does not tell any."""
     points: tuple[Parameters, ...]
 
     def grid(self, training: Training) -> list[Parameters]:
-        """Return the points: rank, alpha, regularisation, half_life_days."""
+        """Return the points: iterations, rank, alpha, regularisation, half_life_days."""
         return list(self.points)
 
     def fit(self, training: Training, parameters: Parameters) -> FittedAls:
@@ -103,8 +103,9 @@ class Als:
         weight = Weighing(half_life_days=parameters["half_life_days"]).column().cast("float").alias("weight")
         ratings = Ratings(training.pairs.select("user", "item", weight), training.user_ids, training.item_ids)
         point = Point(parameters["alpha"], parameters["regularisation"])
-        factors = als.fit(ratings, self.settings.model_copy(update={"rank": parameters["rank"]}), point).item_factors
-        told = {**parameters, **self.settings.model_dump(include={"iterations", "blocks", "seed"})}
+        asked = {name: parameters[name] for name in ("iterations", "rank") if name in parameters}
+        factors = als.fit(ratings, self.settings.model_copy(update=asked), point).item_factors
+        told = {**self.settings.model_dump(include={"iterations", "blocks", "seed"}), **parameters}
         return FittedAls(told, factors, collect_items(factors))
 
     def load(self, frames: Mapping[str, DataFrame], settings: Parameters) -> FittedAls:

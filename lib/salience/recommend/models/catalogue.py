@@ -12,17 +12,24 @@ from salience.recommend.models.tags import Tags
 from salience.settings.recommend import RecommendSettings
 
 
-def catalogue(settings: RecommendSettings, timed: bool) -> dict[str, Recommender]:
+def catalogue(settings: RecommendSettings, timed: bool, held: int = 1) -> dict[str, Recommender]:
     """Return the recommenders with what a search tries.
 
     Args:
         settings: `als` and `search`.
         timed: whether to try how fast weights fade: only a split by time can tell.
+        held: fits of a model that are held at a time, see comparison.fits_held.
     """
     tried, als = settings.search, settings.als
     lives: Sequence[float | None] = tried.half_lives_days if timed else [None]
     popular: Sequence[float | None] = tried.popularity_half_lives_days if timed else [None]
-    of_als = points(lives, rank=tried.als_ranks, alpha=tried.als_alphas, regularisation=tried.als_regularisations)
+    of_als = points(
+        lives,
+        iterations=tried.als_iterations,
+        rank=tried.als_ranks,
+        alpha=tried.als_alphas,
+        regularisation=tried.als_regularisations,
+    )
     near = (tried.shrinkages, [0.0], lives, tried.longest_history)
     return {
         "als": Als(als, tuple(of_als)),
@@ -35,8 +42,9 @@ def catalogue(settings: RecommendSettings, timed: bool) -> dict[str, Recommender
             lives,
             tried.longest_history,
             tried.ease_memory_mb,
+            held,
         ),
-        "svd": Svd(tried.svd_ranks, [0.0], lives),
+        "svd": Svd(tried.svd_ranks, tried.svd_powers, lives),
         "tags": Tags([0.0], lives, tried.tag_vocabulary),
         "popularity": Popularity(popular),
         "segment_popular": SegmentPopular(popular, tried.segment_prior_pairs),

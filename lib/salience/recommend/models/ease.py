@@ -58,6 +58,8 @@ class Ease:
     half_lives_days: Sequence[float | None]
     longest: int
     limit_mb: float
+    held: int = 1
+    """So many fits are held at a time, the one that is made included."""
 
     def grid(self, training: Training) -> list[Parameters]:
         """Return the points: power, dropout, regularisation, half_life_days."""
@@ -92,6 +94,6 @@ class Ease:
     def _gram(self, training: Training, weighing: Weighing) -> Doubles:
         """Return X'X; the fits of a training that weigh alike, and `similarity`, share what the cluster works out."""
         pairs, longest, weight = training.pairs, self.longest, weighing.column()
-        require_room(training.items, self.limit_mb, "recommend.search.ease_memory_mb")
+        require_room(training.items, self.held, self.limit_mb, "recommend.search.ease_memory_mb")
         sums = training.hold(("gram", "user", weighing), lambda: gram(pairs, "user", "item", weight, longest))
         return dense(sums, training.items)

@@ -38,22 +38,26 @@ def gram(pairs: DataFrame, row: str, column: str, weight: Column, longest: int) 
     return rows.select("cells").mapInArrow(_multiply, _SUMS).groupBy("i", "j").agg(F.sum("value").alias("value"))
 
 
-def require_room(size: int, limit_mb: float, setting: str) -> None:
-    """Check that a dense model of so many items fits into the driver's memory: three matrices of doubles at its peak.
+def require_room(size: int, held: int, limit_mb: float, setting: str) -> None:
+    """Check that a dense model of so many items fits into the driver's memory.
+
+    At its peak a fit takes three matrices of doubles, and each other fit that is held one.
 
     Args:
         size: number of items.
+        held: fits that are held at a time, the one that is made included.
         limit_mb: what it may take, in MB of 10^6 bytes.
         setting: the limit's name, for the error.
 
     Raises:
         InputError: it would take more memory.
     """
-    needed = 3 * 8 * size * size / 1e6
+    needed = (2 + held) * 8 * size * size / 1e6
     if needed > limit_mb:
         raise InputError(
-            f"ease: {size:,} items x {size:,} items take {needed:,.0f} MB of the driver's memory and {setting} allows "
-            f"{limit_mb:,.0f}: leave ease out, raise {setting} if the driver has so much, or train on fewer items"
+            f"ease: {size:,} items x {size:,} items take {needed:,.0f} MB of the driver's memory ({held} held at "
+            f"a time) and {setting} allows {limit_mb:,.0f}: leave ease out, raise {setting} if the driver has so much, "
+            "or train on fewer items"
         )
 
 
