@@ -16,13 +16,14 @@ from salience.measuring import Measuring
 from salience.recommend.outcomes import COUNTED, outcomes
 from salience.settings import settings_as_json
 from salience.tables import outcomes as tables
-from salience.tables import recommendations, releases
+from salience.tables import recommendations
+from salience.tables.in_force import in_force_by_day
 
 
 def main(job: Job) -> None:
     settings, measuring = job.settings.recommend, Measuring(job)
     table, platform = recommendations.RECOMMENDATIONS, F.col("platform")
-    in_force = releases.in_force_by_day(job.warehouse, table)
+    in_force = in_force_by_day(job.warehouse, table)
     stored = job.read(table) if in_force else job.spark.createDataFrame([], table.schema)
 
     def windows(days: Sequence[date]) -> DataFrame:

@@ -12,8 +12,9 @@ from contextlib import ExitStack
 
 from pyspark.sql import functions as F
 
+from salience.arguments import days_of
 from salience.errors import InputError
-from salience.job import Job, days_of, run_job
+from salience.job import Job, run_job
 from salience.profiles.consent import without_refusing
 from salience.recommend.caching import kept
 from salience.recommend.promotion import promote
@@ -50,9 +51,8 @@ def main(job: Job) -> None:
 
 
 def extra(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--as-of", dest="earlier_days", type=days_of, default=[], metavar="DAYS", help="earlier days, parted by commas"
-    )
+    named = {"type": days_of, "default": [], "metavar": "DAYS", "help": "earlier days, parted by commas"}
+    parser.add_argument("--as-of", dest="earlier_days", **named)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 import salience
+from salience.arguments import argument_parser, job_name, settle_interval
 from salience.errors import InputError, SalienceError
 from salience.models.checkpoints import checkpoints
 from salience.models.store import ModelStore, blas
@@ -278,7 +279,7 @@ def run_job(
     arguments = parser.parse_args(argv)
     try:
         if interval or records:
-            _settle_interval(arguments, is_needed=interval)
+            settle_interval(arguments, is_needed=interval)
         conf_dir = find_conf_dir()
         settings = load_settings(conf_dir, arguments.env, os.environ, arguments.set)
         spark = build_session(f"salience {name}", conf_dir, arguments.env)
@@ -295,19 +296,6 @@ def run_job(
         return UNEXPECTED
 
 
-def argument_parser(main: Callable[[Job], None], interval: bool) -> argparse.ArgumentParser:
-    """Return the parser of the arguments that all jobs share."""
-    parser = argparse.ArgumentParser(prog=f"{job_name(main)}.py", description=sys.modules[main.__module__].__doc__)
-    parser.add_argument("--env", choices=("local", "cluster"), default="cluster", help="which conf/<env>.yaml to use")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
-    parser.add_argument("--release", metavar="ID", help="release to work for, as printed by open_release.py")
-    if interval:
-        parser.add_argument("--date", type=_day, metavar="DAY", help="the one day to work on")
-        parser.add_argument("--from", dest="from_day", type=_day, metavar="DAY", help="first day")
-        parser.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help="last day, included")
-    return parser
-
-
 def find_conf_dir() -> Path:
     """Return the folder of the settings: SALIENCE_CONF_DIR, else conf/ beside the jobs, else conf/ here."""
     named = os.environ.get("SALIENCE_CONF_DIR")
@@ -317,37 +305,7 @@ def find_conf_dir() -> Path:
     return beside if (beside / "base.yaml").is_file() else Path("conf").absolute()
 
 
-def job_name(main: Callable[[Job], None]) -> str:
-    """Return the name of the job that `main` belongs to: its file's name without the ending."""
-    return Path(main.__code__.co_filename).stem
-
-
 def one_line(error: BaseException) -> str:
     """Return the first line of an error's message, with its type unless it is one of ours."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return text if isinstance(error, SalienceError) else f"{type(error).__name__}: {text}"
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day; write it as YYYY-MM-DD") from None
-
-
-def days_of(text: str) -> list[date]:
-    """Return the days of an argument that names several, parted by commas."""
-    return [_day(part.strip()) for part in text.split(",")]
-
-
-def _settle_interval(arguments: argparse.Namespace, is_needed: bool) -> None:
-    if arguments.date and (arguments.from_day or arguments.to_day):
-        raise InputError("give either --date or --from and --to, not both")
-    if arguments.date:
-        arguments.from_day = arguments.to_day = arguments.date
-    if not is_needed and not arguments.from_day and not arguments.to_day:
-        return
-    if not arguments.from_day or not arguments.to_day:
-        raise InputError("which days? give --date DAY, or --from DAY --to DAY (ISO days, UTC)")
-    if arguments.from_day > arguments.to_day:
-        raise InputError(f"the interval is empty: --from {arguments.from_day} lies after --to {arguments.to_day}")

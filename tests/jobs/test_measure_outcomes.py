@@ -8,6 +8,7 @@ from tests.snapshots import AS_OF, FIRST, LISTS, record, run, write
 import measure_outcomes
 from salience.job import run_job
 from salience.tables import ops, releases, silver
+from salience.tables.in_force import in_force_by_day
 from salience.tables.outcomes import OUTCOMES
 
 pytestmark = pytest.mark.integration
@@ -55,7 +56,7 @@ def published(warehouse):
     write(warehouse, FIRST, LISTS, *lists, old)
     record(warehouse, run(FIRST, LISTS))
     releases.publish(warehouse, FIRST, 1)
-    (in_force,) = releases.in_force_by_day(warehouse, LISTS).values()
+    (in_force,) = in_force_by_day(warehouse, LISTS).values()
     assert in_force.since <= datetime.now(UTC) < in_force.until == in_force.since + timedelta(days=1)
     return in_force.since
 

@@ -10,28 +10,22 @@ from salience.tables.shared import (
     PLATFORM,
     SUPPRESSED_CELLS,
     by_reach,
+    with_ends,
+    with_interval,
 )
 
 _BY_IMPRESSIONS = "95 % delta-method interval, clustered by user"
 
 
 def _rate(name: str, meaning: str, interval: str) -> tuple[Column, Column, Column]:
-    return (
-        Column(name, "double", f"{meaning}; null where the denominator is 0"),
-        Column(f"{name}_ci_low", "double", f"lower end of its {interval}"),
-        Column(f"{name}_ci_high", "double", f"upper end of its {interval}"),
-    )
+    return with_interval(name, f"{meaning}; null where the denominator is 0", interval)
 
 
-def _with_ends(*rates: str) -> tuple[str, ...]:
-    return tuple(f"{rate}{end}" for rate in rates for end in ("", "_ci_low", "_ci_high"))
-
-
-_BY_REACH = _with_ends("engagement_rate_by_reach")
-_ENGAGEMENTS = ("engagements", *_with_ends("engagement_rate_by_impressions"))
+_BY_REACH = with_ends("engagement_rate_by_reach")
+_ENGAGEMENTS = ("engagements", *with_ends("engagement_rate_by_impressions"))
 _PARTS = {"sharers": "amplification", "commenters": "comment", "savers": "save", "purchasers": "purchase"}
 """People behind a part of the engagements -> its rate by impressions."""
-_OF_PARTS = _with_ends(*(f"{rate}_rate_by_impressions" for rate in _PARTS.values()))
+_OF_PARTS = with_ends(*(f"{rate}_rate_by_impressions" for rate in _PARTS.values()))
 _OF_IMPRESSIONS = ("impressions", "impressions_paid", "impressions_organic", "frequency")
 _OF_REACH = ("reach", *_OF_IMPRESSIONS, "engaged_reach", *_BY_REACH, *_ENGAGEMENTS[1:], *_OF_PARTS)
 
@@ -48,7 +42,7 @@ _CELLS_OF_CONTENT = (
     *COMPLETION_CELLS,
     Cell("engagers", ("engagers", *_ENGAGEMENTS, "engaged_reach", *_BY_REACH)),
     *by_reach(*_BY_REACH),
-    *(Cell(f"people['{who}']", _with_ends(f"{rate}_rate_by_impressions")) for who, rate in _PARTS.items()),
+    *(Cell(f"people['{who}']", with_ends(f"{rate}_rate_by_impressions")) for who, rate in _PARTS.items()),
     # All engagements but those parts; where there are no others, a hidden part is what the others leave of all.
     Cell("people['other_engagers']", _ENGAGEMENTS),
     *(Cell(f"if(people['other_engagers'] = 0, people['{who}'], 0)", _ENGAGEMENTS) for who in _PARTS),

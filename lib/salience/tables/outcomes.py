@@ -3,32 +3,20 @@
 from salience.stats.small_cells import Cell, Segments, SmallCells
 from salience.tables.contract import Column, Kind, Table, required
 from salience.tables.recommendations import ARMS
-from salience.tables.shared import PLATFORM, SUPPRESSED_CELLS, one_of
+from salience.tables.shared import PLATFORM, SUPPRESSED_CELLS, one_of, with_ends, with_interval
 
 _BY_LISTS = "95 % delta-method interval, clustered by person"
 
 
-def _ended(name: str, meaning: str, interval: str) -> tuple[Column, Column, Column]:
-    return (
-        Column(name, "double", meaning),
-        Column(f"{name}_ci_low", "double", f"lower end of its {interval}"),
-        Column(f"{name}_ci_high", "double", f"upper end of its {interval}"),
-    )
-
-
-def _names(*figures: str) -> tuple[str, ...]:
-    return tuple(f"{figure}{end}" for figure in figures for end in ("", "_ci_low", "_ci_high"))
-
-
-_SHOWN = ("shown", *_names("shown_rate_by_recommended"))
-_ENGAGED = ("engaged", *_names("engaged_rate_by_recommended"))
+_SHOWN = ("shown", *with_ends("shown_rate_by_recommended"))
+_ENGAGED = ("engaged", *with_ends("engaged_rate_by_recommended"))
 _ENGAGERS_LESS, _ENGAGEMENTS_LESS = "engager_rate_less_held_out", "engagements_by_served_less_held_out"
-_COMPARED = _names(_ENGAGERS_LESS, _ENGAGEMENTS_LESS)
+_COMPARED = with_ends(_ENGAGERS_LESS, _ENGAGEMENTS_LESS)
 _ENGAGERS = (
     "engagers",
-    *_names("engager_rate_by_served"),
+    *with_ends("engager_rate_by_served"),
     "engagements",
-    *_names("engagements_by_served"),
+    *with_ends("engagements_by_served"),
     *_COMPARED,
 )
 _ALL = ("served", "recommended", *_SHOWN, *_ENGAGED, *_ENGAGERS)
@@ -65,20 +53,20 @@ OUTCOMES = Table(
         Column("served", "bigint", "people with such an entry in their list"),
         Column("recommended", "bigint", "entries of lists: pairs of person and content"),
         Column("shown", "bigint", "those that the platform showed (an impression or a view)"),
-        *_ended("shown_rate_by_recommended", "shown / recommended", _BY_LISTS),
+        *with_interval("shown_rate_by_recommended", "shown / recommended", _BY_LISTS),
         Column("engaged", "bigint", "those that the person engaged with (recommend.relevant_actions)"),
-        *_ended("engaged_rate_by_recommended", "engaged / recommended", _BY_LISTS),
+        *with_interval("engaged_rate_by_recommended", "engaged / recommended", _BY_LISTS),
         Column("engagers", "bigint", "people served who engaged with anything, recommended or not; of segment all"),
-        *_ended("engager_rate_by_served", "engagers / served", "95 % Wilson interval"),
+        *with_interval("engager_rate_by_served", "engagers / served", "95 % Wilson interval"),
         Column("engagements", "bigint", "how often they engaged with anything; of segment all"),
-        *_ended("engagements_by_served", "engagements / served", _BY_LISTS),
-        *_ended(
+        *with_interval("engagements_by_served", "engagements / served", _BY_LISTS),
+        *with_interval(
             _ENGAGERS_LESS,
             "engager_rate_by_served less that of held_out: what personal recommendations are worth; of arm "
             "personalised, segment all, where both arms are large enough (recommend.holdout.min_people)",
             "95 % interval (Newcombe)",
         ),
-        *_ended(
+        *with_interval(
             _ENGAGEMENTS_LESS,
             "engagements_by_served less that of held_out, where the other difference is told",
             "95 % interval (Zou and Donner)",

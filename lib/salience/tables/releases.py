@@ -7,9 +7,8 @@ runs that publish at once the second sees the first one's row and builds on it.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from itertools import pairwise
-from math import inf
 from typing import Any
 
 from pyspark.sql import Row
@@ -20,8 +19,6 @@ from salience.tables import catalog, ops
 from salience.tables.contract import Kind, Table
 from salience.tables.ledgers import insert_new
 from salience.tables.warehouse import Warehouse
-
-_EPOCH, _DAY_US = datetime(1970, 1, 1, tzinfo=UTC), 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -42,15 +39,6 @@ class ReleaseRow:
     models: Mapping[str, SavedModel]
     inputs: Mapping[str, int]
     action: str
-
-
-@dataclass(frozen=True)
-class InForce:
-    """Which release's rows readers saw in [since, until), UTC."""
-
-    release_id: str
-    since: datetime
-    until: datetime
 
 
 def open_release(warehouse: Warehouse, as_of: date, attempts: int) -> str:
@@ -88,25 +76,6 @@ def newest(warehouse: Warehouse, as_of: str | None = None) -> ReleaseRow | None:
         rows = rows.where(F.split_part("release_id", F.lit("."), F.lit(1)) <= as_of)
     row = rows.orderBy(F.col("release_seq").desc()).head()
     return _release_row(row) if row else None
-
-
-def in_force_by_day(warehouse: Warehouse, table: Table) -> dict[date, InForce]:
-    """Return which rows of a snapshot table readers saw for the 24 hours, or less, that end on each UTC day.
-
-    That is the day after they came into force: by publishing, or by a rollback. Days on which nothing new came into
-    force, or nothing that lasted, have none; of several on one day it is the last.
-    """
-    if not warehouse.exists(ops.RELEASES):
-        return {}
-    shown, at = F.try_element_at("tables", F.lit(str(table))), F.unix_micros("published_at")
-    rows = warehouse.read(ops.RELEASES).orderBy("release_seq").select(shown, at).collect()
-    changes = [row for before, row in pairwise([(None, 0), *map(tuple, rows)]) if row[0] != before[0]]
-    found = {}
-    for (release_id, since), (_, until) in pairwise([*changes, (None, inf)]):
-        if release_id is not None:
-            first, last = (_EPOCH + timedelta(microseconds=us) for us in (since, min(until, since + _DAY_US)))
-            found[first.date() + timedelta(days=1)] = InForce(release_id, first, last)
-    return found
 
 
 def produced(warehouse: Warehouse, release_id: str) -> tuple[dict[str, str], dict[str, SavedModel], dict[str, int]]:

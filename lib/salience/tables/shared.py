@@ -36,6 +36,20 @@ COMPLETION_CELLS = tuple(
 )
 
 
+def with_interval(name: str, meaning: str, interval: str) -> tuple[Column, Column, Column]:
+    """Return the columns of a figure and of the ends of its interval."""
+    return (
+        Column(name, "double", meaning),
+        Column(f"{name}_ci_low", "double", f"lower end of its {interval}"),
+        Column(f"{name}_ci_high", "double", f"upper end of its {interval}"),
+    )
+
+
+def with_ends(*figures: str) -> tuple[str, ...]:
+    """Return the names of those columns, of several figures."""
+    return tuple(f"{figure}{end}" for figure in figures for end in ("", "_ci_low", "_ci_high"))
+
+
 def by_reach(*rate: str) -> tuple[Cell, ...]:
     """Return the cells of people reached who engaged, or did not, and of people who engaged unreached.
 
