@@ -124,7 +124,7 @@ def test_a_key_below_a_plain_value_is_refused(conf):
         ("metrics.positive_actions=[likes]", "metrics.positive_actions.0: Value error, there is no action 'likes'"),
         ("recommend.action_weights.coment=3", "recommend.action_weights.coment.[key]: Value error, there is no action"),
         ("recommend.candidates=5", "candidates (5) must be at least k (6)"),
-        ("recommend.search.folds=7", "blend_folds (2) must be at least folds (7)"),
+        ("recommend.search.folds=7", "blend_folds (6) must be at least folds (7)"),
     ],
 )
 def test_a_value_of_the_wrong_type_or_out_of_range_is_refused_with_the_key_and_the_value(conf, override, told):
