@@ -1,10 +1,9 @@
 """Choose, judge and fit the ALS recommender of each platform on the interactions up to the interval's last day.
 
 What is chosen takes the place of the configuration in force only if it is surely not worse (recommend.gate). A platform
-where nothing weighs goes without a new model: the last one stays in force. Models and baselines learn from, and are
-judged on, people who refuse neither analysis nor personalisation. Writes gold.recommender_evaluation,
-content_similarity, user_similarity, and the models als/<platform> of the release; with --as-of also
-als-<day>/<platform>, fitted alike on what was known at the end of that day.
+where nothing weighs keeps the last model. All models learn from, and are judged on, people who refuse neither analysis
+nor personalisation. Writes gold.recommender_evaluation, content_similarity, user_similarity, and the models
+als/<platform> of the release; with --as-of also als-<day>/<platform>, fitted alike as of the end of that day.
 """
 
 from argparse import ArgumentParser
@@ -16,6 +15,7 @@ from salience.arguments import days_of
 from salience.errors import InputError
 from salience.job import Job, run_job
 from salience.profiles.consent import without_refusing
+from salience.profiles.segments import segments_before
 from salience.recommend.caching import kept
 from salience.recommend.promotion import promote
 from salience.recommend.split import cuts, end_of
@@ -25,16 +25,17 @@ from salience.tables.rows import as_frame
 
 
 def main(job: Job) -> None:
-    settings, cut, earlier = job.settings.recommend, end_of(job.as_of), job.days_before("earlier_days")
-    windows = cuts(job.as_of, settings.evaluation_days)
-    past = without_refusing(job.read_past(), job.read(silver.USERS), cut)
+    settings, earlier, voices = job.settings.recommend, job.days_before("earlier_days"), (job.say, job.tell)
+    users, cut, windows = job.read(silver.USERS), end_of(job.as_of), cuts(job.as_of, settings.evaluation_days)
+    past = without_refusing(job.read_past(), users, cut)
+    groups = segments_before(users, windows.choose_end, job.settings.metrics.segment_attributes)
     rows, fits = [], dict[str, Fit]()
     with ExitStack() as stack, job.checkpoints():
         for platform in job.settings.platforms:
             here, name = F.col("platform") == platform, f"als/{platform}"
             contents, before = job.read(silver.CONTENTS).where(here), job.earlier_manifest(name)
             interactions = stack.enter_context(kept(past.where(here).select(COLUMNS)))
-            made = promote(platform, interactions, contents, windows, before, settings, job.say, job.tell)
+            made = promote(platform, interactions, contents, groups.where(here), windows, before, settings, *voices)
             rows += made.rows
             job.say(f"{platform}: fits it on everything")
             try:
@@ -51,8 +52,7 @@ def main(job: Job) -> None:
 
 
 def extra(parser: ArgumentParser) -> None:
-    named = {"type": days_of, "default": [], "metavar": "DAYS", "help": "earlier days, parted by commas"}
-    parser.add_argument("--as-of", dest="earlier_days", **named)
+    parser.add_argument("--as-of", dest="earlier_days", type=days_of, default=[], metavar="DAYS", help="DAY,DAY,...")
 
 
 if __name__ == "__main__":

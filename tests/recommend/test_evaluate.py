@@ -3,6 +3,7 @@ import json
 import pytest
 from pyspark.sql import functions as F
 
+from salience.recommend import evaluate
 from salience.recommend.als import Point
 from salience.recommend.averages import means
 from salience.recommend.evaluate import Choice, choose, judged, report, segments
@@ -160,6 +161,20 @@ def test_the_means_of_segments_are_over_their_people_and_make_up_that_of_all(spa
     assert {name: r["users"] for name, r in of_als.items()} == {"all": 5, "history=1 to 4": 4, "history=5 to 19": 1}
     parts = [r["users"] * r["value"] for name, r in of_als.items() if name != "all"]
     assert sum(parts) == pytest.approx(of_als["all"]["users"] * of_als["all"]["value"])
+
+
+def test_people_are_judged_apart_by_the_largest_groups_of_each_attribute(spark, quick, year, monkeypatch):
+    monkeypatch.setattr(evaluate, "SEGMENTS_AT_MOST", 2)
+    regions = {"a1": "EU", "a3": "EU", "b0": "US", "b2": "AF", "a0": "EU", "nobody": "US"}
+    of_people = [(person, f"region={region}") for person, region in regions.items()]
+    of_people += [("b0", "plan=free"), ("b2", "plan=free")]
+    groups = spark.createDataFrame(of_people, "user_id string, segment string")
+    windows = cuts(AS_OF, quick.evaluation_days)
+    rows = report(year, contents(spark), windows, Choice(Point(1, 0.1), {}), quick, groups)
+    users = {r["segment"]: r["users"] for r in rows if (r["model"], r["metric"]) == ("als", "ndcg")}
+    # a0 is not judged; of the regions with one person each, the first by name counts.
+    told = {name: count for name, count in users.items() if not name.startswith("history=")}
+    assert told == {"all": 5, "region=EU": 2, "region=AF": 1, "plan=free": 2}
 
 
 def test_too_little_history_gives_the_first_choice_and_no_report(spark, quick):

@@ -40,7 +40,7 @@ def fill(spark, warehouse):
         days = [r[0] for r in frame.select("event_date").distinct().collect()]
         warehouse.replace(silver.INTERACTIONS, frame, {"event_date": days, "platform": ["feed"]})
 
-    people = [{"user": p, "attributes": {}, "valid_from": "1 00:00"} for p in [*PEOPLE, "newcomer"]]
+    people = [{"user": p, "attributes": {"region": p[0]}, "valid_from": "1 00:00"} for p in [*PEOPLE, "newcomer"]]
     warehouse.replace(silver.USERS, silver_rows.users(spark, people), {"platform": ["feed"]})
     names = [f"{letter}{n}" for letter in "ab" for n in range(6)] + ["untouched"]
     known = silver_rows.contents(spark, {name: ["t"] for name in names})
@@ -96,6 +96,12 @@ def test_everyone_gets_k_new_contents_or_is_told_why_not_whatever_the_future_bri
     # a0 saw all of a and x and has b and `untouched` left, 7 contents; nobody has fewer than 3.
     assert missing == {}
     assert {row["model"] for row in made["recommender_evaluation"]} >= {"als", "popularity_all_time"}
+    assert {row["segment"] for row in made["recommender_evaluation"]} == {
+        "all",
+        "history=5 to 19",
+        "region=a",
+        "region=b",
+    }
 
     fill(PAST + FUTURE)
     assert run("recommend.holdout.share=0.5") == made

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from salience.profiles.segments import EVERYONE, segment
 from salience.settings import MetricSettings
 from salience.stats.small_cells import PEOPLE
 
 WEEK, MONTH = 7, 28
 """Days of the windows behind wau_7d and mau_28d, the day itself included."""
-
-EVERYONE = "all"
 
 
 def audience_daily(
@@ -88,10 +87,5 @@ def _with_segments(person_days: DataFrame, users: DataFrame, attributes: Sequenc
         & (F.col("version.valid_to").isNull() | (F.col("version.valid_to") >= day_ends))
     )
     known = person_days.alias("day").join(versions, is_in_force, how="left").select("day.*", "version.attributes")
-    names = [F.lit(EVERYONE), *(_segment(attribute) for attribute in attributes)]
+    names = [F.lit(EVERYONE), *map(segment, attributes)]
     return known.withColumn("segment", F.explode(F.array_compact(F.array(*names)))).drop("attributes")
-
-
-def _segment(attribute: str) -> Column:
-    """Return `<attribute>=<value>`; null where the value is unknown."""
-    return F.concat(F.lit(f"{attribute}="), F.col("attributes")[attribute])

@@ -9,7 +9,7 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from salience.recommend import als, ranking
@@ -37,6 +37,8 @@ from salience.settings.recommend import RecommendSettings
 from salience.stats.bootstrap import percentiles
 
 ALS, ALL = "als", "all"
+SEGMENTS_AT_MOST = 20
+"""So many segments of an attribute are judged, those of most people: each costs the driver a row a replicate."""
 HISTORIES = ((1, 4), (5, 19), (20, None))
 """Segments of people by how many contents they had something to do with before the cut: from, to."""
 _GROUP = ("segment", "model")
@@ -83,6 +85,7 @@ def judged(
     models: Mapping[str, tuple[Recommender, Parameters | None]],
     lives: Sequence[HalfLife],
     settings: RecommendSettings,
+    groups: DataFrame | None = None,
 ) -> Iterator[Judged | None]:
     """Fit each model on what lies before `cut`, and judge it and popularity baselines on [cut, end).
 
@@ -94,6 +97,8 @@ def judged(
             nothing to go on, and nobody a list of it.
         lives: half-lives of the baselines, if any.
         settings: everything else.
+        groups: user_id, segment: what people are judged apart by, beside those of `segments`; at most SEGMENTS_AT_MOST
+            values of each attribute count.
 
     Yields:
         what was measured; None where nobody can be judged.
@@ -121,6 +126,8 @@ def judged(
                 lists.append(ranked(fitted, each, asking, k, hidden(contents, cut)))
             names = [*models, *map(model_name, lives)]
             of_segments = people.select("user_id", F.explode(segments(F.col("seen"))).alias("segment"))
+            if groups is not None:
+                of_segments = of_segments.union(_largest(groups.join(people, "user_id", how="left_semi")))
             known = facts(interactions, tags(contents, cut), cut)
             available = known.select("content_id").join(gone, "content_id", how="left_anti")
             with (
@@ -150,9 +157,19 @@ def choose(interactions: DataFrame, contents: DataFrame, cuts: Cuts, settings: R
 
 
 def report(
-    interactions: DataFrame, contents: DataFrame, cuts: Cuts, choice: Choice, settings: RecommendSettings
+    interactions: DataFrame,
+    contents: DataFrame,
+    cuts: Cuts,
+    choice: Choice,
+    settings: RecommendSettings,
+    groups: DataFrame | None = None,
 ) -> list[dict[str, Any]]:
     """Judge the choice, what it is compared with and the popularity baselines in the reporting window.
+
+    Args:
+        interactions, contents, settings, groups: as `judged` takes them.
+        cuts: of the windows.
+        choice: what to judge.
 
     Returns:
         rows of gold.recommender_evaluation without release and platform; none where nobody can be judged.
@@ -160,7 +177,7 @@ def report(
     window, lives = (cuts.choose_end, cuts.report_end), half_lives(settings)
     known = catalogue(settings, timed=False)
     models = {ALS: als_at(choice.point, settings.als)} | {name: (known[name], None) for name in settings.compared}
-    with judged(interactions, contents, *window, models, lives, settings) as found:
+    with judged(interactions, contents, *window, models, lives, settings, groups) as found:
         if found is None:
             return []
         k, varied = settings.evaluation_k, variety(found.lists, found.contents, settings.evaluation_k)
@@ -211,6 +228,15 @@ def segments(seen: Column) -> Column:
         name = f"history={low} to {high}" if high else f"history={low} and more"
         named = F.when(F.size(seen) >= low, F.lit(name)).otherwise(named)
     return F.array_compact(F.array(F.lit(ALL), named))
+
+
+def _largest(groups: DataFrame) -> DataFrame:
+    """Keep the SEGMENTS_AT_MOST segments of each attribute that most people are in: user_id, segment."""
+    of_attribute = Window.partitionBy(F.substring_index("segment", "=", 1)).orderBy(F.desc("count"), "segment")
+    ranked = groups.groupBy("segment").count().withColumn("rank", F.row_number().over(of_attribute))
+    return groups.join(ranked.where(F.col("rank") <= SEGMENTS_AT_MOST), "segment", how="left_semi").select(
+        "user_id", "segment"
+    )
 
 
 def _with_differences(found: Mapping[Group, Mapping[str, Any]]) -> dict[Group, Mapping[str, Any]]:

@@ -27,6 +27,7 @@ def promote(
     platform: str,
     interactions: DataFrame,
     contents: DataFrame,
+    groups: DataFrame,
     windows: Cuts,
     before: Mapping[str, Any] | None,
     settings: RecommendSettings,
@@ -38,6 +39,7 @@ def promote(
     Args:
         platform: whose rows these are.
         interactions, contents: rows of silver.
+        groups: user_id, segment: what people are judged apart by.
         windows: of the time protocol.
         before: the manifest of the model in force; None where there is none.
         settings: the grid, what is compared, the gate.
@@ -47,7 +49,7 @@ def promote(
     say(f"{platform}: tries ALS settings")
     choice = choose(interactions, contents, windows, settings)
     say(f"{platform}: judges {choice.point} and the baselines on later days")
-    found = report(interactions, contents, windows, choice, settings)
+    found = report(interactions, contents, windows, choice, settings, groups)
     if not found:
         tell(f"{platform}: too little history to judge recommenders; shorten recommend.evaluation_days")
     chosen = at_point(settings, choice.point)

@@ -131,7 +131,7 @@ class MetricSettings(Group):
     """How daily facts are measured."""
 
     segment_attributes: list[str]
-    """Attributes of silver.users that audience_daily is split by, beside `all`."""
+    """Attributes of silver.users that audience_daily and recommender_evaluation are split by, beside `all`."""
     positive_actions: list[Action] = Field(min_length=1)
     """Actions that count as engagement."""
 

@@ -97,7 +97,12 @@ EVALUATION = Table(
         ),
         required("settings", "string", "the model's settings as JSON"),
         required("protocol", "string", "how the figure was obtained, with its cut times"),
-        required("segment", "string", "all, or history=<contents that somebody had to do with before the cut>"),
+        required(
+            "segment",
+            "string",
+            "all, history=<contents that somebody had to do with before the cut>, or <attribute>=<value> "
+            "(metrics.segment_attributes) as of the cut",
+        ),
         required("metric", "string", "ndcg, recall, ..."),
         required("k", "int", "length of the ranked list"),
         Column("value", "double", "mean over users"),
