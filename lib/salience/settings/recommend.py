@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from salience.settings.group import MAX_DAYS, Action, Group, Weight
+from salience.settings.group import MAX_DAYS, Action, Group, Share, Weight
 
 
 class AlsSettings(Group):
@@ -70,6 +70,8 @@ class SearchSettings(Group):
     """In units of the mean squared weight."""
     ease_dropouts: list[float] = Field(min_length=1)
     """Added to the ridge as this share of an item's own sum of squares."""
+    ease_normalisations: list[Share] = Field(min_length=1)
+    """Power of the sum of a person's weights that each of them is divided by; 0 leaves them as they are."""
     ease_memory_mb: float = Field(gt=0)
     """Memory of the driver that `ease` may take: 8 bytes x items squared x (2 + fits held at a time), and 8 bytes x
     items squared on each worker. A release holds 1 fit; jobs/evaluate_recommender.py 2 x folds, or 1 more than the
@@ -83,6 +85,8 @@ class SearchSettings(Group):
     svd_ranks: list[int] = Field(min_length=1)
     svd_powers: list[float] = Field(min_length=1)
     """As `powers`, of `svd`."""
+    svd_normalisations: list[Share] = Field(min_length=1)
+    """As ease_normalisations, and the same of a content's sum."""
     longest_history: int = Field(ge=1)
     """Of somebody (or a content) with more pairs, the heaviest so many count when similarities are computed."""
     tag_vocabulary: int = Field(ge=1)

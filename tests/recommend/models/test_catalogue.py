@@ -27,13 +27,17 @@ def tried(trained, settings):
     return points
 
 
-def test_svd_tries_the_powers_of_the_weights(tried):
-    found = tried("svd", svd_powers=[0.0, 1.0], svd_ranks=[2])
-    assert [(point["power"], point["rank"]) for point in found] == [(0.0, 2), (1.0, 2)]
+def test_svd_and_ease_try_normalisations_within_the_powers_of_the_weights(tried):
+    expected = [(0.0, 0.3), (0.0, 0.0), (1.0, 0.3), (1.0, 0.0)]
+    found = tried("svd", svd_powers=[0.0, 1.0], svd_normalisations=[0.3, 0.0], svd_ranks=[2])
+    assert [(point["power"], point["normalisation"]) for point in found] == expected
+    one = {"ease_dropouts": [0.0], "ease_regularisations": [1.0]}
+    found = tried("ease", powers=[0.0, 1.0], ease_normalisations=[0.3, 0.0], **one)
+    assert [(point["power"], point["normalisation"]) for point in found] == expected
 
 
 def test_als_tries_its_iterations_the_first_of_them_at_every_other_point_before_the_next(tried):
-    found = tried("als", als_iterations=[10, 20], als_ranks=[8, 4], als_regularisations=[0.5])
+    found = tried("als", als_iterations=[10, 20], als_ranks=[8, 4], als_alphas=[1.0], als_regularisations=[0.5])
     assert [(point["iterations"], point["rank"]) for point in found] == [(10, 8), (10, 4), (20, 8), (20, 4)]
 
 

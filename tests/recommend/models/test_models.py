@@ -28,17 +28,21 @@ HALF_LIFE = 10.0
 
 OF_ALS = AlsSettings(rank=9, iterations=4, alphas=[1], regularisations=[1], blocks=2, checkpoint_interval=5, seed=1)
 ALS = Als(OF_ALS, ({"rank": 4, "alpha": 2.0, "regularisation": 0.1, "half_life_days": HALF_LIFE},))
-EASE = Ease([0.5], [0.25], [0.5], [HALF_LIFE], 100, 100.0)
+EASE = Ease([0.5], [0.25], [0.0], [0.5], [HALF_LIFE], 100, 100.0)
+NORMALISED_EASE = Ease([0.5], [0.25], [0.4], [0.5], [HALF_LIFE], 100, 100.0)
 SIMILARITY = Similarity([3], [2.0], [1.0], [HALF_LIFE], 100)
 ALIKE = Alike([4], [2.0], [1.0], [HALF_LIFE], 100)
-SVD = Svd([3], [1.0], [HALF_LIFE])
+SVD = Svd([3], [0.0], [1.0], [HALF_LIFE])
+NORMALISED_SVD = Svd([3], [0.4], [1.0], [HALF_LIFE])
 TAGGED = Tags([1.0], [HALF_LIFE], 100)
 MODELS = {
     "als": ALS,
     "ease": EASE,
+    "normalised_ease": NORMALISED_EASE,
     "similarity": SIMILARITY,
     "user_similarity": ALIKE,
     "svd": SVD,
+    "normalised_svd": NORMALISED_SVD,
     "tags": TAGGED,
     "popularity": Popularity([HALF_LIFE]),
     "segment_popular": SegmentPopular([HALF_LIFE], 5.0),
@@ -56,7 +60,7 @@ def blend(**weights):
 MODELS["blend"] = blend(similarity=0.2, als=0.5, ease=0.3)
 pytestmark = pytest.mark.integration  # dozens of fits: make check would take too long
 
-EXPLAINING = ("als", "ease", "similarity", "svd", "tags", "blend")
+EXPLAINING = ("als", "ease", "normalised_ease", "similarity", "svd", "normalised_svd", "tags", "blend")
 
 
 @pytest.fixture(scope="module")
@@ -118,13 +122,15 @@ def scores(fitted, asking):
     return fitted.scorer().scores(batch)
 
 
-def test_ease_is_the_closed_form(trained, asking, rooted):
-    gram = rooted.T @ rooted
+@pytest.mark.parametrize(("model", "power"), [(EASE, 0.0), (NORMALISED_EASE, 0.4)])
+def test_ease_is_the_closed_form(trained, asking, rooted, model, power):
+    normalised = rooted / rooted.sum(axis=1, keepdims=True) ** power
+    gram = normalised.T @ normalised
     ridge = 0.5 * gram.trace() / np.count_nonzero(rooted)
     inverse = np.linalg.inv(gram + np.diag(ridge + 0.25 * np.diag(gram)))
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
-    np.testing.assert_allclose(scores(fit(EASE, trained), asking), rooted @ weights, atol=1e-9)
+    np.testing.assert_allclose(scores(fit(model, trained), asking), rooted @ weights, atol=1e-9)
 
 
 def test_ease_weights_minimise_the_squared_error_with_ridge_and_without_a_diagonal(trained, rooted):
@@ -177,9 +183,12 @@ def test_people_alike_by_all_that_they_did_vote_with_what_they_did_of_late(train
     np.testing.assert_allclose(scores(fit(ALIKE, trained), asking), kept @ matrix, atol=1e-5)
 
 
-def test_svd_projects_on_the_first_right_singular_vectors(trained, asking, matrix):
-    _, _, right = np.linalg.svd(matrix)
-    np.testing.assert_allclose(scores(fit(SVD, trained), asking), matrix @ right[:3].T @ right[:3], atol=1e-6)
+@pytest.mark.parametrize(("model", "power"), [(SVD, 0.0), (NORMALISED_SVD, 0.4)])
+def test_svd_projects_on_the_first_right_singular_vectors(trained, asking, matrix, model, power):
+    of_people, of_contents = matrix.sum(axis=1, keepdims=True) ** power, matrix.sum(axis=0) ** power
+    _, _, right = np.linalg.svd(matrix / of_people / of_contents)
+    expected = matrix / of_contents @ right[:3].T @ right[:3] * of_contents
+    np.testing.assert_allclose(scores(fit(model, trained), asking), expected, atol=1e-6)
 
 
 def test_als_scores_are_the_products_of_mllibs_factors(trained, asking):
@@ -278,7 +287,7 @@ def test_a_model_that_was_saved_and_loaded_ranks_as_before(spark, trained, askin
 
 
 def test_a_catalogue_that_is_too_large_for_ease_is_refused_with_what_to_do(trained):
-    model = Ease([1.0], [0.0], [0.0], [None], 100, 0.001)
+    model = Ease([1.0], [0.0], [0.0], [0.0], [None], 100, 0.001)
     with pytest.raises(InputError, match=r"12 items x 12 items take 0 MB .* leave ease out, raise recommend.search"):
         fit(model, trained)
 

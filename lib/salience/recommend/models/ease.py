@@ -1,9 +1,9 @@
 """`ease`: the closed-form linear item model.
 
-With G = X'X over the people's histories and P = (G + diag(regularisation + dropout x diag(G)))^-1, the weight of own
-content j on the score of content i is B[j, i] = -P[j, i] / P[i, i], and 0 for i = j (Steck, 2019, "Embarrassingly
-shallow autoencoders for sparse data"; the second ridge is that of Steck, 2020, "Autoencoders that don't overfit towards
-the identity", with dropout = p / (1 - p)).
+With G = X'X over the people's histories (each person's weights divided by a power of their sum, see normalise.py) and
+P = (G + diag(regularisation + dropout x diag(G)))^-1, the weight of own content j on the score of content i is
+B[j, i] = -P[j, i] / P[i, i], and 0 for i = j (Steck, 2019, "Embarrassingly shallow autoencoders for sparse data"; the
+second ridge is that of Steck, 2020, "Autoencoders that don't overfit towards the identity": dropout = p / (1 - p)).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 import scipy.linalg
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from salience.recommend.models.gram import dense, gram, require_room
 from salience.recommend.models.interface import Doubles, Parameters, Training, Weighing, points
 from salience.recommend.models.linear import ItemWeights
+from salience.recommend.models.normalise import by_person
 from salience.recommend.topk import as_matrix
 
 
@@ -54,6 +56,7 @@ class Ease:
     regularisations: Sequence[float]
     """In units of the mean squared weight of a pair, so that they mean the same whatever the weights' scale."""
     dropouts: Sequence[float]
+    normalisations: Sequence[float]
     powers: Sequence[float]
     half_lives_days: Sequence[float | None]
     longest: int
@@ -62,9 +65,13 @@ class Ease:
     """So many fits are held at a time, the one that is made included."""
 
     def grid(self, training: Training) -> list[Parameters]:
-        """Return the points: power, dropout, regularisation, half_life_days."""
+        """Return the points: power, normalisation, dropout, regularisation, half_life_days."""
         return points(
-            self.half_lives_days, power=self.powers, dropout=self.dropouts, regularisation=self.regularisations
+            self.half_lives_days,
+            power=self.powers,
+            normalisation=self.normalisations,
+            dropout=self.dropouts,
+            regularisation=self.regularisations,
         )
 
     def fit(self, training: Training, parameters: Parameters) -> FittedEase:
@@ -74,7 +81,7 @@ class Ease:
             InputError: the catalogue is too large for it.
         """
         weighing = Weighing(parameters["power"], parameters["half_life_days"])
-        matrix = self._gram(training, weighing)
+        matrix = self._gram(training, weighing, parameters["normalisation"])
         diagonal = np.diag_indices_from(matrix)
         mean_square = matrix[diagonal].sum() / max(1, training.pairs.count())
         matrix[diagonal] += parameters["regularisation"] * mean_square + parameters["dropout"] * matrix[diagonal]
@@ -91,9 +98,12 @@ class Ease:
             settings, frames["item_weights"].sparkSession, ids, as_matrix(table["features"].combine_chunks())
         )
 
-    def _gram(self, training: Training, weighing: Weighing) -> Doubles:
-        """Return X'X; the fits of a training that weigh alike, and `similarity`, share what the cluster works out."""
-        pairs, longest, weight = training.pairs, self.longest, weighing.column()
+    def _gram(self, training: Training, weighing: Weighing, normalisation: float) -> Doubles:
+        """Return X'X; the fits of a training that weigh alike share what the cluster works out."""
         require_room(training.items, self.held, self.limit_mb, "recommend.search.ease_memory_mb")
-        sums = training.hold(("gram", "user", weighing), lambda: gram(pairs, "user", "item", weight, longest))
+        weighed = by_person(training.pairs, weighing.column(), normalisation)
+        sums = training.hold(
+            ("gram", "user", weighing, normalisation),
+            lambda: gram(weighed, "user", "item", F.col("value"), self.longest),
+        )
         return dense(sums, training.items)

@@ -35,22 +35,23 @@ class ItemWeights(Scorer):
 
 @dataclass(frozen=True)
 class ItemVectors(Scorer):
-    """The same with weights[j, i] = vectors[j] . vectors[i], which are never held all at once."""
+    """The same with weights[j, i] = vectors[j] . vectors[i] x scales[i] / scales[j], never all held at once."""
 
     content_ids: pa.Array
     vectors: Doubles
+    scales: Doubles
     weighing: Weighing
 
     def scores(self, asking: pa.RecordBatch) -> Doubles:
         """Return (people, contents) scores."""
         own = history_matrix(asking.column("own"), self.content_ids, self.weighing)
-        return np.asarray((own @ self.vectors) @ self.vectors.T)
+        return np.asarray((own @ (self.vectors / self.scales[:, None])) @ self.vectors.T * self.scales)
 
     def contributions(self, own: pa.StructArray, wanted: Integers) -> Doubles:
         """Return the terms of the sum."""
         places = places_of(own.field("content_id"), self.content_ids)
         known = places >= 0
         told = np.zeros((len(own), len(wanted)))
-        values = self.weighing.values(own)[known][:, None]
-        told[known] = (self.vectors[places[known]] * values) @ self.vectors[wanted].T
+        values = (self.weighing.values(own)[known] / self.scales[places[known]])[:, None]
+        told[known] = (self.vectors[places[known]] * values) @ self.vectors[wanted].T * self.scales[wanted]
         return told

@@ -99,7 +99,7 @@ class Neighbourhood:
     ) -> DataFrame:
         weight, shrinkage, most = weighing.column(), parameters["shrinkage"], max(self.neighbours)
         pairs, longest = training.pairs, self.longest
-        sums = training.hold(("gram", row, weighing), lambda: gram(pairs, row, column, weight, longest))
+        sums = training.hold(("gram", row, weighing, 0.0), lambda: gram(pairs, row, column, weight, longest))
         squares = pairs.agg(F.avg(weight * weight)).head()
         assert squares is not None
         key = ("neighbours", row, weighing, shrinkage)

@@ -1,6 +1,8 @@
 """`svd`: truncated singular value decomposition of the matrix of weights (PureSVD of Cremonesi et al., 2010).
 
-A person's scores are their weights projected on the first right singular vectors V: w V V'.
+With N = R^-a X C^-a, where R holds the sums of the people's weights X, C those of the contents' and a is the
+normalisation (see normalise.py), and V the first right singular vectors of N, a person's scores are their weights w
+projected on V and brought back: w C^-a V V' C^a. What R would change of them is the same for all contents.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +16,10 @@ from pyspark.mllib.linalg.distributed import CoordinateMatrix, RowMatrix
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from salience.recommend.models.interface import Parameters, Training, Weighing, points
+from salience.recommend.models.interface import Doubles, Parameters, Training, Weighing, points
 from salience.recommend.models.linear import ItemVectors
-from salience.recommend.topk import Items, collect_items
+from salience.recommend.models.normalise import by_person, divided, scales, totals
+from salience.recommend.topk import as_matrix
 
 
 @contextmanager
@@ -31,16 +34,26 @@ def _held(matrix: RowMatrix) -> Iterator[RowMatrix]:
 
 @dataclass(frozen=True)
 class FittedVectors:
-    """A vector for each content: item_vectors(content_id, features)."""
+    """A vector and a scale for each content: item_vectors(content_id, features, scale)."""
 
     settings: Parameters
     item_vectors: DataFrame
-    items: Items
+    content_ids: pa.Array
+    vectors: Doubles
+    scales: Doubles
+
+    @classmethod
+    def of(cls, settings: Parameters, item_vectors: DataFrame) -> "FittedVectors":
+        """Bring the vectors to the driver."""
+        table = item_vectors.select("content_id", "features", "scale").toArrow().sort_by("content_id").combine_chunks()
+        ids = pa.array(table["content_id"].to_pylist(), pa.string())
+        vectors = as_matrix(table["features"].combine_chunks())
+        return cls(settings, item_vectors, ids, vectors, table["scale"].to_numpy())
 
     def scorer(self) -> ItemVectors:
         """Return it as tasks use it."""
         weighing = Weighing(self.settings["power"], self.settings["half_life_days"])
-        return ItemVectors(self.items.content_ids, self.items.factors, weighing)
+        return ItemVectors(self.content_ids, self.vectors, self.scales, weighing)
 
     def frames(self) -> dict[str, DataFrame]:
         """Return item_vectors."""
@@ -56,22 +69,27 @@ class Svd:
     """The points that a search tries."""
 
     ranks: Sequence[int]
+    normalisations: Sequence[float]
     powers: Sequence[float]
     half_lives_days: Sequence[float | None]
 
     def grid(self, training: Training) -> list[Parameters]:
-        """Return the points: power, rank, half_life_days; ranks that the matrix does not have are left out."""
+        """Return the points: power, normalisation, rank, half_life_days; ranks above the matrix's are left out."""
         most = min(training.users, training.items)
         ranks = [rank for rank in self.ranks if rank < most] or [max(1, most - 1)]
-        return points(self.half_lives_days, power=self.powers, rank=ranks)
+        return points(self.half_lives_days, power=self.powers, normalisation=self.normalisations, rank=ranks)
 
     def fit(self, training: Training, parameters: Parameters) -> FittedVectors:
         """Fit it by MLlib's distributed computeSVD."""
-        weighing = Weighing(parameters["power"], parameters["half_life_days"])
-        cells = training.pairs.select(
-            F.col("user").cast("bigint").alias("i"),
-            F.col("item").cast("bigint").alias("j"),
-            weighing.column().alias("value"),
+        weighing, power = Weighing(parameters["power"], parameters["half_life_days"]), parameters["normalisation"]
+        weighed, of_items = by_person(training.pairs, weighing.column(), power), np.ones(training.items)
+        if power:
+            summed = totals(training.pairs, "item", weighing.column())
+            of_items = scales(summed, training.items, power)
+            by_both = divided(F.col("value"), F.col("item_total"), power)
+            weighed = weighed.join(summed, "item", how="inner").withColumn("value", by_both)
+        cells = weighed.select(
+            F.col("user").cast("bigint").alias("i"), F.col("item").cast("bigint").alias("j"), "value"
         )
         # What CoordinateMatrix does with an RDD of cells, without taking them through Python.
         matrix = CoordinateMatrix(callMLlibFunc("createCoordinateMatrix", cells, training.users, training.items))
@@ -79,11 +97,11 @@ class Svd:
             right = rows.computeSVD(parameters["rank"]).V.toArray()
         # The sign of a singular vector is arbitrary, and V V' does not depend on it.
         vectors = right * np.where(right.sum(axis=0) < 0, -1.0, 1.0)
-        table = pa.table({"content_id": training.content_ids(), "features": pa.array(list(vectors))})
-        return FittedVectors(
-            parameters, training.pairs.sparkSession.createDataFrame(table), Items(training.content_ids(), vectors)
-        )
+        ids = training.content_ids()
+        table = pa.table({"content_id": ids, "features": pa.array(list(vectors)), "scale": of_items})
+        frame = training.pairs.sparkSession.createDataFrame(table)
+        return FittedVectors(parameters, frame, ids, vectors, of_items)
 
     def load(self, frames: Mapping[str, DataFrame], settings: Parameters) -> FittedVectors:
         """Return the model that had these frames and settings."""
-        return FittedVectors(settings, frames["item_vectors"], collect_items(frames["item_vectors"]))
+        return FittedVectors.of(settings, frames["item_vectors"])

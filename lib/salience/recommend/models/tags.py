@@ -16,7 +16,6 @@ from pyspark.sql import functions as F
 
 from salience.recommend.models.interface import Parameters, Training, points
 from salience.recommend.models.svd import FittedVectors
-from salience.recommend.topk import collect_items
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,12 @@ class Tags:
             Normalizer(inputCol="weighted", outputCol="unit"),
         ]
         unit = Pipeline(stages=stages).fit(named).transform(named)
-        vectors = unit.select("content_id", vector_to_array(F.col("unit")).alias("features"))
-        return FittedVectors(parameters, vectors, collect_items(vectors))
+        vectors = unit.select("content_id", vector_to_array(F.col("unit")).alias("features"), F.lit(1.0).alias("scale"))
+        return FittedVectors.of(parameters, vectors)
 
     def load(self, frames: Mapping[str, DataFrame], settings: Parameters) -> FittedVectors:
         """Return the model that had these frames and settings."""
-        return FittedVectors(settings, frames["item_vectors"], collect_items(frames["item_vectors"]))
+        return FittedVectors.of(settings, frames["item_vectors"])
 
 
 def _names() -> Column:
