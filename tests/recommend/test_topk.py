@@ -59,6 +59,15 @@ def test_thousands_of_scores_equal_a_full_sort_in_double_precision(spark):
         assert found[f"u{n:02d}"] == [(names[column], value) for column, value in row]
 
 
+def picked(scores, seen, k):
+    """Return (column, value) of each row's picks."""
+    places = [(row, column) for row, masked in enumerate(seen) for column in masked]
+    rows, columns = (np.array(part, np.int64) for part in (zip(*places, strict=True) if places else ([], [])))
+    columns, values, lengths = best(scores, rows, columns, k)
+    ends = np.cumsum(lengths)[:-1]
+    return [list(zip(c, v, strict=True)) for c, v in zip(np.split(columns, ends), np.split(values, ends), strict=True)]
+
+
 @given(st.data())
 def test_any_scores_equal_a_full_sort(data):
     rows, items = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 9))
@@ -66,11 +75,12 @@ def test_any_scores_equal_a_full_sort(data):
     scores = np.array([[data.draw(value) for _ in range(items)] for _ in range(rows)])
     seen = [data.draw(st.sets(st.integers(0, items - 1))) for _ in range(rows)]
     k = data.draw(st.integers(1, 12))
-    places = [(row, column) for row, masked in enumerate(seen) for column in masked]
-    masked_rows, masked_columns = (
-        np.array(part, np.int64) for part in (zip(*places, strict=True) if places else ([], []))
-    )
-    columns, values, lengths = best(scores, masked_rows, masked_columns, k)
-    ends = np.cumsum(lengths)[:-1]
-    found = [list(zip(c, v, strict=True)) for c, v in zip(np.split(columns, ends), np.split(values, ends), strict=True)]
-    assert found == by_hand(scores, seen, k)
+    assert picked(scores, seen, k) == by_hand(scores, seen, k)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 7), st.integers(30, 900), st.sampled_from([1, 3, 300]))
+def test_long_rows_with_and_without_many_equal_scores_equal_a_full_sort(seed, k, items, steps):
+    random = np.random.default_rng(seed)
+    scores = random.integers(-steps, steps, (3, items)) / steps
+    seen = [set(random.choice(items, random.integers(0, items + 1), replace=False)) for _ in range(3)]
+    assert picked(scores, seen, k) == by_hand(scores, seen, k)

@@ -13,11 +13,14 @@ from pyspark.sql import types as T
 
 _SCORES_AT_ONCE = 4_000_000
 """Scores that a task holds at a time: 32 MB of doubles."""
-_MASKED = np.iinfo(np.int64).min
+_GROUPS, _FEW = 16, 8
+"""Groups of columns, and scores that are sorted, for each place of a list."""
+_LOWEST = np.finfo(np.float32).min
 
 TOP = "array<struct<content_id:string,score:double>>"
 
 Doubles = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 
@@ -95,23 +98,46 @@ def best(scores: Doubles, seen_rows: Integers, seen_columns: Integers, k: int) -
     """
     rows, items = scores.shape
     single = scores.astype(np.float32) + np.float32(0)  # adding 0 turns -0 into 0
-    bits = single.view(np.int32).astype(np.int64)
-    # The bits of a float order like an integer. Score and column in one integer make every order total.
-    in_order = np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
-    keys = in_order * items + np.arange(items - 1, -1, -1)
-    keys[np.isneginf(single)] = _MASKED
-    keys[seen_rows, seen_columns] = _MASKED
+    single[seen_rows, seen_columns] = -np.inf
     width = min(k, items)
-    if width < items:
-        picked = np.argpartition(keys, items - width, axis=1)[:, items - width :]
-    else:
-        picked = np.broadcast_to(np.arange(items), (rows, items))
-    chosen = np.take_along_axis(keys, picked, axis=1)
-    order = np.argsort(chosen, axis=1)[:, ::-1]
-    columns = np.take_along_axis(picked, order, axis=1)
-    unmasked = np.take_along_axis(chosen, order, axis=1) != _MASKED
-    values = np.take_along_axis(single, columns, axis=1).astype(np.float64)
-    return columns[unmasked], values[unmasked], unmasked.sum(axis=1)
+    if not width:
+        return np.empty(0, np.int64), np.empty(0), np.zeros(rows, np.int64)
+    reached = single >= np.maximum(_floors(single, width), _LOWEST)[:, None]
+    tied = np.flatnonzero(np.count_nonzero(reached, axis=1) > _FEW * width)
+    reached[tied] &= _first(single[tied], width)
+    places = np.flatnonzero(reached)
+    row, column = np.divmod(places, items)
+    value = single.ravel()[places]
+    order = np.lexsort((column, -value, row))
+    counts = np.bincount(row, minlength=rows)
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    picked = order[rank < width]
+    return column[picked], value[picked].astype(np.float64), np.minimum(counts, width)
+
+
+def _floors(single: Singles, width: int) -> Singles:
+    """Return a value for each row that at least `width` of its scores reach, and not many more unless they are equal.
+
+    The largest scores of groups of columns are found as fast as the scores can be read; `width` groups of a row reach
+    the `width`-th of them.
+    """
+    rows, items = single.shape
+    groups = _GROUPS * width
+    tops = single
+    if items > 2 * groups:
+        high = items // groups
+        tops = single[:, : high * groups].reshape(rows, high, groups).max(axis=1)
+    if tops.shape[1] <= width:
+        return np.full(rows, _LOWEST)
+    return np.asarray(np.partition(tops, tops.shape[1] - width, axis=1)[:, -width])
+
+
+def _first(single: Singles, width: int) -> npt.NDArray[np.bool_]:
+    """Return which scores are among the `width` largest of their row; of equal ones the first."""
+    edge = np.partition(single, single.shape[1] - width, axis=1)[:, -width, None]
+    above, equal = single > edge, single == edge
+    room = width - np.count_nonzero(above, axis=1, keepdims=True)
+    return np.asarray(above | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= room)))
 
 
 def seen_places(seen: pa.ListArray, content_ids: pa.Array) -> tuple[Integers, Integers]:
