@@ -83,6 +83,8 @@ class SearchSettings(Group):
     shrinkages: list[float] = Field(min_length=1)
     """In units of the mean squared weight."""
     svd_ranks: list[int] = Field(min_length=1)
+    svd_tapers: list[Share] = Field(min_length=1)
+    """Share of the singular vectors, the last ones, that count less and less; 0 counts all of them alike."""
     svd_powers: list[float] = Field(min_length=1)
     """As `powers`, of `svd`."""
     svd_normalisations: list[Share] = Field(min_length=1)

@@ -6,6 +6,7 @@ from salience.recommend.als import Point
 from salience.recommend.models.als import Als, als_at
 from salience.recommend.models.catalogue import catalogue
 from salience.recommend.models.interface import training
+from salience.recommend.models.svd import tapered
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def tried(trained, settings):
 
 def test_svd_and_ease_try_normalisations_within_the_powers_of_the_weights(tried):
     expected = [(0.0, 0.3), (0.0, 0.0), (1.0, 0.3), (1.0, 0.0)]
-    found = tried("svd", svd_powers=[0.0, 1.0], svd_normalisations=[0.3, 0.0], svd_ranks=[2])
+    found = tried("svd", svd_powers=[0.0, 1.0], svd_normalisations=[0.3, 0.0], svd_tapers=[1.0], svd_ranks=[2])
     assert [(point["power"], point["normalisation"]) for point in found] == expected
     one = {"ease_dropouts": [0.0], "ease_regularisations": [1.0]}
     found = tried("ease", powers=[0.0, 1.0], ease_normalisations=[0.3, 0.0], **one)
@@ -57,3 +58,11 @@ def test_als_makes_the_iterations_of_its_point_and_where_that_tells_none_those_o
 def test_ease_is_told_how_many_fits_are_held(settings):
     assert catalogue(settings.recommend, timed=False)["ease"].held == 1
     assert catalogue(settings.recommend, False, 7)["ease"].held == 7
+
+
+@pytest.mark.parametrize(
+    ("rank", "taper", "counts"),
+    [(4, 0.0, [1, 1, 1, 1]), (4, 1.0, [1, 0.75, 0.5, 0.25]), (4, 0.5, [1, 1, 1, 0.5]), (1, 1.0, [1])],
+)
+def test_the_last_singular_vectors_fade_out_over_their_share(rank, taper, counts):
+    assert tapered(rank, taper).tolist() == counts

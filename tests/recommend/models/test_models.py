@@ -32,8 +32,8 @@ EASE = Ease([0.5], [0.25], [0.0], [0.5], [HALF_LIFE], 100, 100.0)
 NORMALISED_EASE = Ease([0.5], [0.25], [0.4], [0.5], [HALF_LIFE], 100, 100.0)
 SIMILARITY = Similarity([3], [2.0], [1.0], [HALF_LIFE], 100)
 ALIKE = Alike([4], [2.0], [1.0], [HALF_LIFE], 100)
-SVD = Svd([3], [0.0], [1.0], [HALF_LIFE])
-NORMALISED_SVD = Svd([3], [0.4], [1.0], [HALF_LIFE])
+SVD = Svd([3], [0.0], [0.0], [1.0], [HALF_LIFE])
+TAPERED_SVD = Svd([3], [1.0], [0.4], [1.0], [HALF_LIFE])
 TAGGED = Tags([1.0], [HALF_LIFE], 100)
 MODELS = {
     "als": ALS,
@@ -42,7 +42,7 @@ MODELS = {
     "similarity": SIMILARITY,
     "user_similarity": ALIKE,
     "svd": SVD,
-    "normalised_svd": NORMALISED_SVD,
+    "tapered_svd": TAPERED_SVD,
     "tags": TAGGED,
     "popularity": Popularity([HALF_LIFE]),
     "segment_popular": SegmentPopular([HALF_LIFE], 5.0),
@@ -60,7 +60,7 @@ def blend(**weights):
 MODELS["blend"] = blend(similarity=0.2, als=0.5, ease=0.3)
 pytestmark = pytest.mark.integration  # dozens of fits: make check would take too long
 
-EXPLAINING = ("als", "ease", "normalised_ease", "similarity", "svd", "normalised_svd", "tags", "blend")
+EXPLAINING = ("als", "ease", "normalised_ease", "similarity", "svd", "tapered_svd", "tags", "blend")
 
 
 @pytest.fixture(scope="module")
@@ -183,11 +183,12 @@ def test_people_alike_by_all_that_they_did_vote_with_what_they_did_of_late(train
     np.testing.assert_allclose(scores(fit(ALIKE, trained), asking), kept @ matrix, atol=1e-5)
 
 
-@pytest.mark.parametrize(("model", "power"), [(SVD, 0.0), (NORMALISED_SVD, 0.4)])
-def test_svd_projects_on_the_first_right_singular_vectors(trained, asking, matrix, model, power):
+@pytest.mark.parametrize(("model", "ranks", "power"), [(SVD, [3], 0.0), (TAPERED_SVD, [1, 2, 3], 0.4)])
+def test_svd_is_the_mean_projection_on_the_first_right_singular_vectors(trained, asking, matrix, model, ranks, power):
     of_people, of_contents = matrix.sum(axis=1, keepdims=True) ** power, matrix.sum(axis=0) ** power
     _, _, right = np.linalg.svd(matrix / of_people / of_contents)
-    expected = matrix / of_contents @ right[:3].T @ right[:3] * of_contents
+    projections = [matrix / of_contents @ right[:rank].T @ right[:rank] * of_contents for rank in ranks]
+    expected = np.mean(projections, axis=0)
     np.testing.assert_allclose(scores(fit(model, trained), asking), expected, atol=1e-6)
 
 

@@ -45,7 +45,7 @@ def catalogue(settings: RecommendSettings, timed: bool, held: int = 1) -> dict[s
             tried.ease_memory_mb,
             held,
         ),
-        "svd": Svd(tried.svd_ranks, tried.svd_normalisations, tried.svd_powers, lives),
+        "svd": Svd(tried.svd_ranks, tried.svd_tapers, tried.svd_normalisations, tried.svd_powers, lives),
         "tags": Tags([0.0], lives, tried.tag_vocabulary),
         "popularity": Popularity(popular),
         "segment_popular": SegmentPopular(popular, tried.segment_prior_pairs),

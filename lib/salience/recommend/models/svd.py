@@ -2,7 +2,11 @@
 
 With N = R^-a X C^-a, where R holds the sums of the people's weights X, C those of the contents' and a is the
 normalisation (see normalise.py), and V the first right singular vectors of N, a person's scores are their weights w
-projected on V and brought back: w C^-a V V' C^a. What R would change of them is the same for all contents.
+projected on V and brought back: w C^-a V T V' C^a. What R would change of them is the same for all contents.
+
+T is what each vector counts. Cutting after one of many vectors that say about as much is arbitrary; tapered, the last
+ones fade out: with a taper of 1 vector r = 0, 1, ... counts 1 - r / rank, and the scores are the mean of those of all
+ranks up to this one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,15 +73,22 @@ class Svd:
     """The points that a search tries."""
 
     ranks: Sequence[int]
+    tapers: Sequence[float]
     normalisations: Sequence[float]
     powers: Sequence[float]
     half_lives_days: Sequence[float | None]
 
     def grid(self, training: Training) -> list[Parameters]:
-        """Return the points: power, normalisation, rank, half_life_days; ranks above the matrix's are left out."""
+        """Return the points: power, normalisation, taper, rank, half_life_days; no rank above the matrix's."""
         most = min(training.users, training.items)
         ranks = [rank for rank in self.ranks if rank < most] or [max(1, most - 1)]
-        return points(self.half_lives_days, power=self.powers, normalisation=self.normalisations, rank=ranks)
+        return points(
+            self.half_lives_days,
+            power=self.powers,
+            normalisation=self.normalisations,
+            taper=self.tapers,
+            rank=ranks,
+        )
 
     def fit(self, training: Training, parameters: Parameters) -> FittedVectors:
         """Fit it by MLlib's distributed computeSVD."""
@@ -95,8 +106,9 @@ class Svd:
         matrix = CoordinateMatrix(callMLlibFunc("createCoordinateMatrix", cells, training.users, training.items))
         with _held(matrix.toIndexedRowMatrix().toRowMatrix()) as rows:
             right = rows.computeSVD(parameters["rank"]).V.toArray()
-        # The sign of a singular vector is arbitrary, and V V' does not depend on it.
-        vectors = right * np.where(right.sum(axis=0) < 0, -1.0, 1.0)
+        # The sign of a singular vector is arbitrary, and V T V' does not depend on it.
+        signs = np.where(right.sum(axis=0) < 0, -1.0, 1.0)
+        vectors = right * signs * np.sqrt(tapered(right.shape[1], parameters["taper"]))
         ids = training.content_ids()
         table = pa.table({"content_id": ids, "features": pa.array(list(vectors)), "scale": of_items})
         frame = training.pairs.sparkSession.createDataFrame(table)
@@ -105,3 +117,14 @@ class Svd:
     def load(self, frames: Mapping[str, DataFrame], settings: Parameters) -> FittedVectors:
         """Return the model that had these frames and settings."""
         return FittedVectors.of(settings, frames["item_vectors"])
+
+
+def tapered(rank: int, taper: float) -> Doubles:
+    """Return what each singular vector counts, (rank,), the first one first.
+
+    Args:
+        rank: how many there are.
+        taper: the share of them, the last ones, over which it falls evenly from 1 towards 0; 0 for none.
+    """
+    left = np.arange(rank, 0, -1) / rank
+    return np.asarray(np.minimum(1.0, left / taper) if taper else np.ones(rank))
