@@ -107,13 +107,9 @@ class Job:
     def release(self) -> str:
         """The release that this run's snapshots belong to; opened on first use where the caller named none."""
         if self._release is None:
-            if self.release_asked is None:
-                attempts = self.settings.release.publish_attempts
-                self._release = releases.open_release(self.warehouse, self.as_of, attempts)
-                self.tell(f"opened release {self._release}")
-            else:
-                releases.require_open(self.warehouse, self.release_asked, self.as_of if self.interval else None)
-                self._release = self.release_asked
+            attempts = self.settings.release.publish_attempts
+            self._release = releases.open_release(self.warehouse, self.as_of, attempts)
+            self.tell(f"opened release {self._release}")
         return self._release
 
     def read(self, table: Table) -> DataFrame:
@@ -230,6 +226,10 @@ class Job:
         self.progress.begin(self.name)
         try:
             with outages_told():
+                if self.release_asked is not None:
+                    # Now, rather than once there is something to write to it.
+                    releases.require_open(self.warehouse, self.release_asked, self.as_of if self.interval else None)
+                    self._release = self.release_asked
                 yield self
         except Exception as error:
             try:

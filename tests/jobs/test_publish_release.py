@@ -122,6 +122,19 @@ def test_a_run_that_is_overtaken_by_the_publishing_of_its_release_writes_nothing
     assert made.read(LISTS).where(f"release_id = '{FIRST}'").count() == 2
 
 
+def test_a_run_for_a_release_that_is_published_is_refused_before_it_does_anything(settings, made, capsys):
+    begun = []
+
+    def main(job):
+        begun.append(job)
+
+    releases.publish(made, FIRST, 1)
+    argv = ["--env", "local", "--set", f"warehouse={settings.warehouse}", "--release", FIRST]
+    assert run_job(main, argv, interval=False) == 2
+    assert begun == []
+    assert f"release {FIRST} is published and is never written again; open a new one" in capsys.readouterr().err
+
+
 def test_publishing_and_rolling_back_register_views_where_a_setting_asks_for_them(act, made, spark):
     def shown():
         return spark.sql("SELECT DISTINCT release_id FROM current.recommendations").collect()[0][0]
