@@ -22,7 +22,7 @@ def segments_before(users: DataFrame, cut: datetime, attributes: Sequence[str]) 
 
     Args:
         users: rows of silver.users, with their history.
-        cut: answers from this time on are not known yet; UTC.
+        cut: what is told of people from this time on is not known yet; UTC.
         attributes: names of attributes.
 
     Returns:

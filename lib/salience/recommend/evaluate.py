@@ -12,6 +12,7 @@ import numpy as np
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from salience.profiles.segments import EVERYONE
 from salience.recommend import als, ranking
 from salience.recommend.als import Point
 from salience.recommend.availability import unavailable
@@ -36,7 +37,7 @@ from salience.recommend.variety import VARIETY, facts, variety
 from salience.settings.recommend import RecommendSettings
 from salience.stats.bootstrap import percentiles
 
-ALS, ALL = "als", "all"
+ALS = "als"
 SEGMENTS_AT_MOST = 20
 """So many segments of an attribute are judged, those of most people: each costs the driver a row a replicate."""
 HISTORIES = ((1, 4), (5, 19), (20, None))
@@ -49,7 +50,7 @@ _NO_ENDS: dict[str, float | None] = {"ci_low": None, "ci_high": None}
 class Judged:
     """What was measured of each person.
 
-    per_person: user_id, segment (ALL, and the person's own: see `segments`), model, and a column for each metric; held.
+    per_person: user_id, segment (EVERYONE, and the person's own: see `segments`), model, each metric; held.
     lists: user_id, model, top; held.
     contents: of all that is known of contents, what `variety` needs.
     available: content_id of those that could be shown.
@@ -152,7 +153,7 @@ def choose(interactions: DataFrame, contents: DataFrame, cuts: Cuts, settings: R
         if found is None:
             return Choice(first, {})
         told = means(found.per_person, _GROUP)
-        reached = {name: told[ALL, name]["ndcg"] for name in points}
+        reached = {name: told[EVERYONE, name]["ndcg"] for name in points}
     return Choice(points[max(points, key=lambda name: reached[name])], reached)
 
 
@@ -199,7 +200,7 @@ def report(
         if metric in told
         for ends in [_ends(samples.get((segment, name)), metric)]
     ]
-    measured += [(ALL, name, "coverage", share, _NO_ENDS, everyone[ALL]) for name, share in sorted(covered)]
+    measured += [(EVERYONE, name, "coverage", share, _NO_ENDS, everyone[EVERYONE]) for name, share in sorted(covered)]
     return [
         {
             "model": name,
@@ -218,7 +219,7 @@ def report(
 
 
 def segments(seen: Column) -> Column:
-    """Return the segments that a person belongs to: ALL, and `history=<from> to <to>`.
+    """Return the segments that a person belongs to: EVERYONE, and `history=<from> to <to>`.
 
     Args:
         seen: array of the contents that they had something to do with.
@@ -227,7 +228,7 @@ def segments(seen: Column) -> Column:
     for low, high in HISTORIES:
         name = f"history={low} to {high}" if high else f"history={low} and more"
         named = F.when(F.size(seen) >= low, F.lit(name)).otherwise(named)
-    return F.array_compact(F.array(F.lit(ALL), named))
+    return F.array_compact(F.array(F.lit(EVERYONE), named))
 
 
 def _largest(groups: DataFrame) -> DataFrame:
