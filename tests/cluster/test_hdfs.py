@@ -93,8 +93,7 @@ def undisturbed(spark, logs, tmp_path_factory) -> dict[str, list[str]]:
     """Table -> rows, of the same logs on the local disk, cleaned in one run."""
     root = str(tmp_path_factory.mktemp("undisturbed"))
     assert clean(str(logs), root, DAYS) == 0
-    arguments = ["--env", "local", "--date", DAYS[-1], *settings(str(logs), root, PLATFORMS)]
-    assert run_job(build_profiles.main, arguments) == 0
+    assert profile(str(logs), root) == 0
     return canonical_rows(Warehouse(spark, root), TABLES)
 
 
@@ -107,6 +106,11 @@ def clean(logs: str, warehouse: str, days: tuple[str, ...], platforms: tuple[str
     """Clean in this process, whose Spark is warm; return the exit code."""
     arguments = ["--env", "local", "--from", days[0], "--to", days[-1], *settings(logs, warehouse, platforms)]
     return run_job(clean_interactions.main, arguments)
+
+
+def profile(logs: str, warehouse: str) -> int:
+    """Build the profiles of all days in this process; return the exit code."""
+    return run_job(build_profiles.main, ["--env", "local", "--date", DAYS[-1], *settings(logs, warehouse, PLATFORMS)])
 
 
 def submit(hdfs: Hdfs, job: str, days: tuple[str, ...], warehouse: str, platforms: tuple[str, ...]) -> tuple[int, str]:
@@ -122,23 +126,30 @@ def refused(warehouse: Warehouse) -> list[Any]:
     return warehouse.read(ops.DELIVERIES).where("state != 'taken'").collect()
 
 
-def test_jobs_by_spark_submit_end_on_hdfs_as_on_a_local_disk_also_over_a_restarted_data_node_and_side_by_side(
-    spark, hdfs, on_hdfs, undisturbed, capsys
+@pytest.mark.parametrize(
+    "runs",
+    [
+        pytest.param((PLATFORMS,), id="in one run"),
+        pytest.param((PLATFORMS[:1], PLATFORMS[1:]), id="side by side", marks=pytest.mark.trial),
+    ],
+)
+def test_jobs_by_spark_submit_end_on_hdfs_as_on_a_local_disk_also_over_a_restarted_data_node(
+    spark, hdfs, on_hdfs, undisturbed, capsys, runs
 ):
-    code, told = submit(hdfs, "clean_interactions", DAYS[:1], "/submitted", PLATFORMS)
+    root = f"/submitted-{len(runs)}"
+    code, told = submit(hdfs, "clean_interactions", DAYS[:1], root, PLATFORMS)
     assert code == 0, told[-4000:]
     hdfs.kill_data_node()
     hdfs.start_data_node()
 
-    def clean_one(platform: str) -> tuple[int, str]:
-        return submit(hdfs, "clean_interactions", DAYS[1:], "/submitted", (platform,))
+    def clean_rest(platforms: tuple[str, ...]) -> tuple[int, str]:
+        return submit(hdfs, "clean_interactions", DAYS[1:], root, platforms)
 
-    with ThreadPoolExecutor(len(PLATFORMS)) as pool:
-        for code, told in pool.map(clean_one, PLATFORMS):
+    with ThreadPoolExecutor(len(runs)) as pool:
+        for code, told in pool.map(clean_rest, runs):
             assert code == 0, told[-4000:]
-    code, told = submit(hdfs, "build_profiles", DAYS[-1:], "/submitted", PLATFORMS)
-    assert code == 0, told[-4000:]
-    warehouse = Warehouse(spark, f"{hdfs.url}/submitted")
+    warehouse = Warehouse(spark, f"{hdfs.url}{root}")
+    assert profile(on_hdfs, warehouse.root) == 0
     assert canonical_rows(warehouse, TABLES) == undisturbed
     assert not refused(warehouse)
     query = "SELECT count(*) AS interactions FROM current.interactions WHERE event_date >= '2026-11-01'"

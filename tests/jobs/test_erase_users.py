@@ -323,6 +323,7 @@ class Dying(Warehouse):
         return commit
 
 
+@pytest.mark.trial
 def test_a_run_that_dies_behind_any_of_its_commits_is_healed_by_the_next(made, erased):
     place, key = made.copy("dying"), find_key("shop", "local", KEYS)
     settings = load_settings(CONF, "local", {}, ["erasure.vacuum_retention_hours=0"])

@@ -103,6 +103,7 @@ def test_a_run_that_dies_with_a_refused_consent_is_healed_by_a_rerun_and_by_a_da
     assert other.rows() == feed.rows() == feed.rebuilt(*DAYS[:2])
 
 
+@pytest.mark.trial
 def test_a_consent_refused_after_the_events_were_settled_excludes_them_and_its_correction_brings_them_back(feed):
     """The people come on a day without interactions; a machine's events change their reason too."""
     feed.deliver(DAYS[2], event("e1", "04T10:00:00"), *machine("droid", 0, 70), event("e2", "04T11:00:00", uid="bob"))
@@ -147,6 +148,7 @@ def test_late_rows_of_a_run_that_died_are_settled_by_one_with_a_lower_max_latene
     assert feed.accepted() == {("e1", DAYS[0]), ("late", DAYS[3])}
 
 
+@pytest.mark.trial
 def test_events_of_an_erased_person_leave_silver_for_good_and_keep_no_pseudonym(feed):
     feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e2", "02T11:00:00", uid="bob"))
     feed.clean(DAYS[0], datasets=EVENTS_ONLY)

@@ -65,6 +65,7 @@ def test_of_two_processes_that_clean_one_day_at_once_one_wins_and_the_other_retr
     assert feed.rows() == feed.rebuilt(DAYS[0])
 
 
+@pytest.mark.trial
 def test_a_process_that_is_killed_between_bronze_and_silver_is_healed_by_the_same_day_and_by_any_other(feed):
     feed.deliver(DAYS[0], event("e1", "02T10:00:00"), event("e2", "02T11:00:00"))
     feed.clean(DAYS[0], datasets=EVENTS_ONLY)
