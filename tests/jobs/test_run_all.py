@@ -1,4 +1,4 @@
-"""The main job as `make demo` runs it, only smaller; as a trial, at once again."""
+"""The main job as `make demo` runs it, only smaller and of one platform; as a trial, at once again."""
 
 import json
 from types import SimpleNamespace
@@ -45,7 +45,7 @@ def main_job(spark, tmp_path_factory):
     root = tmp_path_factory.mktemp("main")
     settings = small_settings(root, **SIZE)
     places = {"logs": settings.logs, "warehouse": settings.warehouse, "simulate.truth": settings.simulate.truth}
-    argv = ["--env", "local", "--date", AS_OF.isoformat(), "--simulate"]
+    argv = ["--env", "local", "--date", AS_OF.isoformat(), "--simulate", "--set", "platforms=[feed]"]
     for key, value in {**places, **CHEAP, **{f"simulate.{name}": value for name, value in SIZE.items()}}.items():
         argv += ["--set", f"{key}={value}"]
     warehouse = Warehouse(spark, settings.warehouse, "test")
