@@ -10,7 +10,7 @@ from rich.console import Console
 
 from salience.job import Job, run_job
 from salience.recommend.caching import kept
-from salience.recommend.comparison import BLEND, Terms, as_table, compare, fits_held
+from salience.recommend.comparison import BLEND, Terms, as_table, compare
 from salience.recommend.files import read_extra, read_rows, wanted_models, written
 from salience.recommend.models.catalogue import catalogue
 from salience.recommend.public import newest, random_folds, split, time_folds
@@ -20,7 +20,7 @@ def main(job: Job) -> None:
     asked, settings = job.arguments, job.settings.recommend
     fixed, tried = settings.als, settings.search
     splits = tried.folds if asked.inner == "time" else tried.blend_folds
-    models = catalogue(settings, asked.inner == "time", fits_held(tried.folds, splits))
+    models = catalogue(settings, asked.inner == "time")
     wanted = wanted_models(asked.models, [*models, BLEND])
     extra = read_extra(job.spark, asked.contents, asked.users)
     terms = Terms(asked.k, settings.bootstrap_replicates, fixed.seed, fixed.blocks, asked.budget_s, tried.folds)

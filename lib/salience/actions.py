@@ -26,5 +26,8 @@ ACTIONS = (
 )
 """Every action an interaction may have. Undo is an action of its own."""
 
+UNDONE_BY = {"like": "unlike", "favourite": "unfavourite"}
+"""Action on a content -> what takes it back."""
+
 CONTENTLESS_ACTIONS = ("follow", "unfollow")
 """Actions that need no content_id."""

@@ -106,7 +106,9 @@ def test_every_model_is_judged_and_those_that_see_tastes_beat_popularity(evaluat
     difference = found["als"]["ndcg_differences"]["popularity"]
     assert difference["value"] == pytest.approx(found["als"]["ndcg"] - found["popularity"]["ndcg"])
     assert 0 < difference["ci_low"] < difference["value"] < difference["ci_high"]
-    assert sum(found["blend"]["parameters"]["weights"].values()) == pytest.approx(1.0)
+    blend = found["blend"]["parameters"]
+    assert sum(blend["weights"].values()) == pytest.approx(1.0)
+    assert blend["parts"] == {name: found[name]["parameters"] for name in blend["weights"]}
     told = capsys.readouterr().out
     assert "ndcg@3 (95%)" in told and "segment_popular" in told
 
@@ -163,12 +165,29 @@ FIND = pairs(*[(f"u{n}", f"c{(n + 4) % 6}", 1.0) for n in range(12)])
     [
         (SOME, FIND[:0], (), "--test .*: there are no rows"),
         (SOME[:0], FIND, (), "--train .*: there are no rows"),
-        (SOME, FIND.assign(user="stranger"), (), "--test: nobody can be judged"),
+        (
+            SOME,
+            FIND.assign(user="stranger"),
+            (),
+            "--test: nobody can be judged: .*; check that both files write ids alike",
+        ),
         (SOME.assign(weight=float("nan")), FIND, (), "48 of 48 rows have a weight that is neither 0 nor from"),
         (SOME.assign(weight=1e10), FIND, (), "scale all weights alike"),
-        (SOME.assign(weight=0.0), FIND, (), "nobody can be judged"),
+        (
+            SOME.assign(weight=0.0),
+            FIND,
+            (),
+            "the inner split of train: nobody can be judged: .*; give --train more rows",
+        ),
         (SOME, FIND, ("--models", "als,bert"), "--models: there is no 'bert'; there are als, similarity"),
         (SOME, FIND, ("--inner", "time"), "--inner time asks for a column timestamp"),
+        (SOME.assign(timestamp=9), FIND, ("--inner", "time"), "--inner time: too many rows of --train have its first"),
+        (
+            SOME,
+            FIND,
+            ("--set", "recommend.search.als_ranks=[0]"),
+            "recommend.search.als_ranks.0: .* greater than or equal to 1",
+        ),
         (SOME, FIND, ("--models", "tags"), "no model is left to judge"),
         (SOME, FIND, ("--k", "0"), "--k 0: must be at least 1"),
         (SOME, FIND, ("--models", "ease", "--set", "recommend.search.ease_memory_mb=0.0001"), "leave ease out"),
@@ -178,6 +197,42 @@ def test_what_cannot_be_judged_ends_in_one_line_that_says_what_to_do(evaluate, c
     assert evaluate(train, test, *more) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("evaluate_recommender: ")]
     assert re.search(told, line), line
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "told"),
+    [
+        ("--contents", "item,tags\nc1,Drama\n,Drama\n", "a row has an empty item; correct or remove it"),
+        ("--contents", "item,tags\nc1,Drama\nc1,Crime\n", "names one item twice; leave one row each"),
+        ("--contents", "item,tags\nc1,Drama,x\n", "cannot be read to its end: "),
+        ("--users", "user,segment\n ,north\n", "a row has an empty user; correct or remove it"),
+        ("--users", "user,region\nu1,north\n", "column segment is missing, there are: user, region"),
+    ],
+)
+def test_what_is_known_of_contents_and_users_is_checked(evaluate, tmp_path, capsys, option, text, told):
+    (tmp_path / "known.csv").write_text(text)
+    assert evaluate(SOME, FIND, "--models", "tags,segment_popular", option, str(tmp_path / "known.csv")) == 2
+    error = capsys.readouterr().err
+    assert f"evaluate_recommender: {option} {tmp_path}/known.csv: {told}" in error and "Traceback" not in error
+
+
+def test_contents_that_nobody_in_train_had_to_do_with_are_not_ranked(evaluate, tmp_path):
+    known = [f"c{n},a" for n in range(6)] + [f"new{n},a" for n in range(30)]
+    (tmp_path / "known.csv").write_text("\n".join(["item,tags", *known]))
+    found = evaluate(SOME, FIND, "--models", "tags", "--contents", str(tmp_path / "known.csv"), "--k", "5")
+    # Two of six are left to each.
+    assert found["tags"]["recall"] == 1.0 and found["tags"]["coverage"] == 1.0
+
+
+def test_a_model_that_is_refused_leaves_the_others(evaluate, capsys):
+    more = ("--models", "ease,popularity", "--set", "recommend.search.ease_memory_mb=0.0001")
+    assert evaluate(SOME, FIND, *more).keys() == {"popularity"}
+    assert "ease: left out: ease: 6 items x 6 items take" in capsys.readouterr().out
+
+
+def test_a_pair_of_many_heavy_rows_adds_up(evaluate):
+    heavy = pd.concat([SOME, *[SOME[:1].assign(weight=1e9)] * 12])
+    assert evaluate(heavy, FIND, "--models", "popularity")["popularity"]["users"] == 12
 
 
 def test_a_file_that_is_damaged_within_is_told_in_one_line(spark, tmp_path, capsys):

@@ -12,7 +12,7 @@ from tests.profiles.rows import content_versions
 from tests.silver_rows import interactions, user
 
 SETTINGS = ProfileSettings(window_days=90, interest_half_life_days=2, interest_tags=2, dormant_after_days=14)
-WEIGHTS = {"like": 2, "unlike": -2, "share": 4, "rate": 3}
+WEIGHTS = {"like": 2, "share": 4, "rate": 3}
 AS_OF = date(2026, 11, 20)
 
 
@@ -65,14 +65,14 @@ def test_interest_tags_weigh_actions_and_halve_with_every_half_life(spark):
     assert found == [{"tag": "pets", "weight": 0.6}, {"tag": "cars", "weight": 0.4}]
 
 
-def test_an_undo_takes_its_weight_back_and_a_rating_weighs_its_share_of_the_scale(spark):
+def test_what_was_undone_weighs_nothing_and_a_rating_weighs_its_share_of_the_scale(spark):
     contents = [
         {"content_id": "c1", "tags": ["pets"]},
         {"content_id": "c2", "tags": ["cars"]},
         {"content_id": "c3", "tags": ["film"]},
     ]
     events = [
-        {"user": "ann", "at": "19 00:00", "action": "like", "content_id": "c1"},
+        {"user": "ann", "at": "10 00:00", "action": "like", "content_id": "c1"},
         {"user": "ann", "at": "19 00:00", "action": "unlike", "content_id": "c1"},
         {"user": "ann", "at": "19 00:00", "action": "rate", "rating": 5.0, "content_id": "c2"},
         {"user": "ann", "at": "19 00:00", "action": "rate", "rating": 10.0, "content_id": "c3"},

@@ -22,7 +22,7 @@ def quick(settings):
         update={
             "als": als,
             "confidence": few,
-            "action_weights": {"like": 2.0, "unlike": -2.0, "share": 40.0},
+            "action_weights": {"like": 2.0, "share": 40.0},
             "relevant_actions": ["like"],
             "half_life_days": 30.0,
             "evaluation_days": 3.0,
@@ -48,15 +48,15 @@ def misleading(spark):
     return interactions(spark, *rows)
 
 
-def test_every_weight_is_left_out_and_multiplied_together_with_what_undoes_it(settings):
+def test_every_weight_is_left_out_and_multiplied(settings):
     few = settings.recommend.confidence.model_copy(
         update={"half_lives_days": [7.0, 30.0], "watch_time_weights": [0.5], "factors": [2.0]}
     )
-    update = {"confidence": few, "action_weights": {"like": 2.0, "unlike": -2.0}, "half_life_days": 7.0}
+    update = {"confidence": few, "action_weights": {"like": 2.0}, "half_life_days": 7.0}
     found = changes(settings.recommend.model_copy(update=update))
     assert {name: one.action_weights for name, one in found.items() if "like" in name} == {
         "without like": {},
-        "like x 2": {"like": 4.0, "unlike": -4.0},
+        "like x 2": {"like": 4.0},
     }
     assert found.keys() == {"without like", "like x 2", "half-life 30 days", "watch time 0.5"}
     assert found["half-life 30 days"].half_life_days == 30.0
@@ -90,7 +90,7 @@ def test_an_action_that_misleads_is_found_out_left_out_and_worth_it_on_a_window_
     spark, quick, misleading
 ):
     found = learn(misleading, contents(spark), CUT, quick, print)
-    assert found.settings.action_weights == {"like": 2.0, "unlike": -2.0}
+    assert found.settings.action_weights == {"like": 2.0}
     by_step = {(row["step"], row["variant"]): row for row in found.rows}
     adopted = {key for key, row in by_step.items() if row["is_adopted"]}
     assert adopted == {(1, "without share"), (0, LEARNED)}
@@ -98,7 +98,7 @@ def test_an_action_that_misleads_is_found_out_left_out_and_worth_it_on_a_window_
     assert by_step[1, "without like"]["difference_ci_high"] < 0
     assert by_step[0, LEARNED]["difference"] > 0 == by_step[0, BASE]["difference"]
     assert by_step[1, BASE]["users"] == 2 * ALIKE
-    assert '--set \'recommend.action_weights={"like": 2.0, "unlike": -2.0}\'' in as_settings(found, quick)
+    assert "--set 'recommend.action_weights={\"like\": 2.0}'" in as_settings(found, quick)
     rows = [{"platform": "feed", **row} for row in found.rows]
     stamped = as_frame(spark, recommendations.ABLATION, rows).selectExpr("*", "'r' AS release_id")
     assert conform(recommendations.ABLATION, stamped).count() == len(rows)

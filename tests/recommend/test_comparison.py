@@ -48,12 +48,13 @@ def compared(spark, monkeypatch):
     train = spark.createDataFrame(pairs, ROWS)
     test = spark.createDataFrame([(f"u{n}", f"c{(n + 5) % 7}", 1.0, 20.0) for n in range(10)], ROWS)
 
-    def run(number, splits, budget_s=None):
-        models = {f"m{n}": Counted([None], clock) for n in range(number)}
+    def run(number, splits, budget_s=None, tried=1, blends=True):
+        models = {f"m{n}": Counted([None] * tried, clock) for n in range(number)}
         terms = Terms(3, 100, 1, 1, budget_s, 1)
         inner = random_folds(train, 0.0, 0.3, splits, 1)
         outer = parted(train, test, 0.0, 20.0)
-        found = compare(models, [*models, BLEND], outer, inner, NO_EXTRA, terms, lambda text: None)
+        wanted = [*models, BLEND] if blends else list(models)
+        found = compare(models, wanted, outer, inner, NO_EXTRA, terms, lambda text: None)
         return [len(model.fits) for model in models.values()], found
 
     return run
@@ -71,3 +72,11 @@ def test_splits_that_are_not_fitted_by_the_deadline_choose_no_weights(compared):
     fits, found = compared(2, 4, budget_s=2.5)
     assert fits == [3, 3]
     assert sum(found[BLEND]["parameters"]["weights"].values()) == pytest.approx(1.0)
+
+
+def test_the_last_model_has_all_the_time_that_is_left_where_no_blend_follows(compared):
+    # Of ten seconds each of two models has five, and the last one of all of train.
+    fits, _ = compared(2, 1, budget_s=10, tried=20, blends=False)
+    assert fits == [6, 6]
+    fits, _ = compared(1, 1, budget_s=10, tried=20)
+    assert fits == [6]

@@ -4,6 +4,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from salience.recommend.confidence import histories, preferences, seen_contents
+from salience.recommend.popularity import popularity
 from tests.recommend.rows import CUT, interactions
 
 
@@ -11,7 +12,7 @@ from tests.recommend.rows import CUT, interactions
 def weights(settings):
     return settings.recommend.model_copy(
         update={
-            "action_weights": {"like": 2.0, "unlike": -2.0, "share": 4.0, "rate": 3.0},
+            "action_weights": {"like": 2.0, "share": 4.0, "rate": 3.0},
             "half_life_days": 10.0,
             "window_days": 40,
         }
@@ -32,11 +33,40 @@ def test_a_rating_weighs_its_share_of_the_scale_and_none_weighs_nothing(spark, w
     assert pairs(preferences(events, CUT, weights)) == {("u", "a"): pytest.approx(3 * 0.8 / 2, abs=1e-15)}
 
 
-def test_what_is_undone_leaves_and_what_has_no_weight_never_enters(spark, weights):
-    events = interactions(
-        spark, ("u", "a", "like", 1), ("u", "a", "unlike", 1), ("u", "b", "impression", 1), ("u", None, "follow", 1)
-    )
+def test_what_has_no_weight_never_enters(spark, weights):
+    events = interactions(spark, ("u", "b", "impression", 1), ("u", None, "follow", 1))
     assert pairs(preferences(events, CUT, weights)) == {}
+
+
+def test_what_was_undone_weighs_nothing_whatever_its_age_and_all_else_stands(spark, weights):
+    events = interactions(
+        spark,
+        ("u", "at once", "like", 1),
+        ("u", "at once", "unlike", 1),
+        ("u", "later", "like", 30),
+        ("u", "later", "share", 20),
+        ("u", "later", "unlike", 1),
+        ("u", "again", "like", 30),
+        ("u", "again", "unlike", 20),
+        ("u", "again", "like", 10),
+        ("u", "twice", "like", 30),
+        ("u", "twice", "like", 20),
+        ("u", "twice", "unlike", 10),
+        ("u", "never liked", "unlike", 1),
+        ("u", "never liked", "share", 10),
+        ("u", "not yet", "like", 10),
+        ("u", "not yet", "unlike", 0),
+        ("v", "later", "like", 10),
+    )
+    expected = {("u", "later"): 1.0, ("u", "again"): 1.0, ("u", "never liked"): 2.0, ("u", "not yet"): 1.0}
+    assert pairs(preferences(events, CUT, weights)) == {**expected, ("v", "later"): 1.0}
+    popular = popularity(events, CUT, [None], weights).collect()
+    assert {row["content_id"]: row["features"] for row in popular if row["features"] != [0.0]} == {
+        "later": [6.0],
+        "again": [2.0],
+        "never liked": [4.0],
+        "not yet": [2.0],
+    }
 
 
 def test_watching_adds_its_share_of_the_video_where_that_is_known(spark, weights):

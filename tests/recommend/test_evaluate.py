@@ -91,6 +91,18 @@ def year(spark):
     return interactions(spark, *old, *middle, *late)
 
 
+def test_a_compared_model_that_the_catalogue_is_too_large_for_is_told_and_left_out(spark, quick):
+    events = interactions(spark, *[(f"u{n}", f"c{(n + m) % 6}", "like", 9 - m) for n in range(8) for m in range(1, 8)])
+    small = quick.model_copy(
+        update={"compared": ["ease"], "search": quick.search.model_copy(update={"ease_memory_mb": 1e-6})}
+    )
+    told, choice = [], Choice(Point(1, 0.1), {})
+    rows = report(events, contents(spark), cuts(AS_OF, 3.0), choice, small, None, told.append)
+    assert {row["model"] for row in rows if " - " not in row["model"] and "popularity" not in row["model"]} == {"als"}
+    (line,) = told
+    assert line.startswith("ease is not judged: ease: ") and "leave ease out" in line
+
+
 @pytest.mark.integration
 def test_the_report_has_every_model_with_paired_intervals_and_conforms_to_its_contract(spark, quick, year):
     windows = cuts(AS_OF, quick.evaluation_days)

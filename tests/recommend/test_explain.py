@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from pyspark.sql import functions as F
 
 from salience.recommend import als
 from salience.recommend.als import Point
@@ -104,3 +105,12 @@ def test_people_with_no_content_that_the_model_knows_are_left_out(spark, trained
     _, _, model, _ = trained
     strangers = histories(weighted(spark, ("x", "new", 1.0), ("y", "c01", 1.0), ("y", "new", 1.0)))
     assert [r["user_id"] for r in fold_in(strangers, model).collect()] == ["y"]
+
+
+def test_what_has_faded_to_nothing_in_single_precision_says_nothing_as_in_mllib(trained):
+    preferences, users, model, _ = trained
+    longer = preferences.union(preferences.selectExpr("user_id", "'c19'", "1e-60D").dropDuplicates())
+    once = longer.groupBy("user_id", "content_id").agg(F.sum("weight").alias("weight"))
+    folded = {r["user_id"]: np.array(r["features"]) for r in fold_in(histories(once), model).collect()}
+    for name, features in users.items():
+        assert np.allclose(folded[name], features, rtol=1e-4, atol=1e-5), name

@@ -7,6 +7,7 @@ from salience.recommend.public import checked_rows, newest, random_folds, split,
 
 ROWS = "user_id string, content_id string, weight double, at double"
 DAY = 86_400.0
+NO_TIME = "a timestamp that is neither unix seconds (not milliseconds) nor a time"
 NO_WEIGHT = "a weight that is neither 0 nor from 1e-9 to 1e9 (if need be, scale all weights alike)"
 
 
@@ -41,7 +42,8 @@ def test_ids_of_any_type_become_text_and_times_seconds(spark):
         (("u", "a", float("inf"), 1), f"1 of 2 rows have {NO_WEIGHT}"),
         (("u", "a", 1.1e9, 1), f"1 of 2 rows have {NO_WEIGHT}"),
         (("u", "a", 0.9e-9, 1), f"1 of 2 rows have {NO_WEIGHT}"),
-        (("u", "a", 1.0, None), "1 of 2 rows have a timestamp that cannot be read"),
+        (("u", "a", 1.0, None), f"1 of 2 rows have {NO_TIME}"),
+        (("u", "a", 1.0, 1_700_000_000_000), f"1 of 2 rows have {NO_TIME}"),
     ],
 )
 def test_rows_that_cannot_be_used_are_counted_and_named(spark, row, told):

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from salience.interactions.undone import without_undone
 from salience.profiles.versions import valid_at_end_of
 from salience.profiles.weights import EXACT_WEIGHT, action_weight, faded, in_window
 from salience.settings import ProfileSettings
@@ -30,9 +31,9 @@ def user_profiles(
     """Describe everyone with an interaction in the window: gold.user_profiles without release_id.
 
     Hours and weekdays are local where the source gives the offset, else UTC; every action counts in them. Interest tags
-    and favourite creators sum the weights of the actions, each faded by its own age; an undo takes its action's weight
-    back, and what nets out to nothing or less is left out. `monetary` is null where nothing was bought or more than
-    one currency was paid; so is `monetary_currency`, and also where no purchase names one.
+    and favourite creators sum the weights of the actions that were not undone, each faded by its own age; what adds up
+    to nothing or less is left out. `monetary` is null where nothing was bought or more than one currency was paid; so
+    is `monetary_currency`, and also where no purchase names one.
 
     `lifecycle_status` is `dormant` after `dormant_after_days` days without an interaction; else `new` where the first
     interaction in the window is among its last 7 days, provided that the platform's log reaches further back (a log
@@ -126,7 +127,7 @@ def _engaged(
     versions = valid_at_end_of(contents, as_of).select(
         "platform", "content_id", "tags", F.col("creator_id").alias("content_creator_id")
     )
-    weighing = window.withColumn("weight", weight).where(F.col("weight") != 0)
+    weighing = without_undone(window).withColumn("weight", weight).where(F.col("weight") != 0)
     fading = faded(F.col("weight"), as_of, settings.interest_half_life_days).cast(EXACT_WEIGHT)
     return weighing.join(versions, ["platform", "content_id"], how="left").select(
         *_KEY, F.coalesce("creator_id", "content_creator_id").alias("creator_id"), "tags", fading.alias("weight")

@@ -14,27 +14,17 @@ from salience.errors import InputError
 from salience.recommend import ranking
 from salience.recommend.averages import means, replicates
 from salience.recommend.caching import kept
-from salience.recommend.models.interface import Recommender, training
+from salience.recommend.models.interface import Fitted, Recommender, training
 from salience.recommend.public import Split, held
 from salience.recommend.scoring import Mix
 from salience.recommend.search import Deadline, Fold, Found, blend, blended, ranked, search, told
 from salience.stats.bootstrap import percentiles
 
 BLEND = "blend"
+_MORE_TO_CHOOSE_ON = "give --train more rows, or hide more of it (recommend.search.share)"
+_MORE_TO_JUDGE_ON = "check that both files write ids alike, and --relevant-weight"
 
 Say = Callable[[str], None]
-
-
-def fits_held(folds: int, splits: int) -> int:
-    """Return how many fits of a model are held at a time, the one that is made included.
-
-    While a point is tried, the best one's and its own on each fold; in the end those on every split, and the last one.
-
-    Args:
-        folds: inner splits that parameters are chosen on.
-        splits: all inner splits.
-    """
-    return max(2 * folds, splits + 1)
 
 
 @dataclass(frozen=True)
@@ -81,24 +71,37 @@ def compare(
 
     Returns:
         model -> its metrics at k with their 95 % intervals, its parameters and the seconds it took. A model that has
-        nothing to go on is left out, and said so.
+        nothing to go on, or takes too much memory, is left out, and said so.
+
+    Raises:
+        InputError: no model is left, or there is nobody to judge.
     """
     parts = [name for name in wanted if name != BLEND] or list(models)
-    deadline, found, weights = Deadline.of(terms.budget_s), {}, None
+    deadline, found, weights, refused = Deadline.of(terms.budget_s), dict[str, Found](), None, list[InputError]()
     with _folds(inner[: terms.folds], extra, terms.blocks) as folds:
         for place, name in enumerate(parts):
             say(f"{name}: tries settings")
-            one = search(models[name], folds, terms.k, deadline.part(len(parts) - place + 1))
+            steps_left = len(parts) - place + (BLEND in wanted)
+            try:
+                one = search(models[name], folds, terms.k, deadline.part(steps_left))
+            except InputError as error:
+                say(f"{name}: left out: {error}")
+                refused.append(error)
+                continue
             if one is None:
                 say(f"{name}: left out: it needs {'--contents' if name == 'tags' else '--users'}")
                 continue
             found[name] = one
+        if not found and refused:
+            raise refused[0]
         if not found:
             raise InputError("no model is left to judge: give it what it needs, or ask for another with --models")
         if BLEND in wanted:
             say("blend: tries mixes")
             with _more_folds(models, found, inner[terms.folds :], extra, terms.blocks, deadline) as more:
                 weights, found[BLEND] = blend(found, [*folds, *more], terms.k, deadline)
+    for one in found.values():
+        one.fitted.clear()  # a model may be as large as the driver's memory allows
     say("fits the chosen settings on all of train, and judges them")
     return _judged(models, [name for name in wanted if name in found], outer, found, weights, extra, terms)
 
@@ -106,7 +109,7 @@ def compare(
 @contextmanager
 def _folds(splits: Sequence[Split], extra: Mapping[str, DataFrame | None], blocks: int) -> Iterator[list[Fold]]:
     with ExitStack() as stack:
-        kept_splits = stack.enter_context(held(splits, "the inner split of train"))
+        kept_splits = stack.enter_context(held(splits, "the inner split of train", _MORE_TO_CHOOSE_ON))
         yield [Fold(stack.enter_context(training(s.pairs, blocks, **extra)), s.people) for s in kept_splits]
 
 
@@ -148,7 +151,10 @@ def _judged(
     if weights is not None:
         mixes[BLEND] = weights
     needed = {model for mix in mixes.values() for model in mix}
-    with held([outer], "--test") as (split,), training(split.pairs, terms.blocks, **extra) as trained:
+    with (
+        held([outer], "--test", _MORE_TO_JUDGE_ON) as (split,),
+        training(split.pairs, terms.blocks, **extra) as trained,
+    ):
         fitted, seconds = {}, {}
         for name in sorted(needed):
             begun = monotonic()
@@ -156,7 +162,7 @@ def _judged(
             seconds[name] = monotonic() - begun
         seconds[BLEND] = sum(seconds[name] for name in weights or ())
         with (
-            kept(ranked(fitted, mixes, split.people, terms.k)) as lists,
+            kept(ranked(fitted, mixes, split.people, terms.k, Fold(trained, split.people).strangers)) as lists,
             kept(ranking.per_person(lists, split.people, list(mixes), terms.k)) as per_person,
         ):
             values = {name: told for (name,), told in means(per_person, ["model"]).items()}
@@ -167,7 +173,7 @@ def _judged(
     answer: dict[str, dict[str, Any]] = {}
     for name in wanted:
         told_of = {metric: values[name][metric] for metric in ranking.METRICS} | {"coverage": shares.get(name, 0.0)}
-        chosen = {"weights": dict(weights or {})} if name == BLEND else dict(fitted[name].settings)
+        chosen = _of_blend(weights or {}, fitted) if name == BLEND else dict(fitted[name].settings)
         ends = {metric: list(percentiles(samples[name][metric])) for metric in ranking.METRICS}
         answer[name] = {
             **told_of,
@@ -181,6 +187,11 @@ def _judged(
             "seconds": {"search": found[name].seconds, "fit": seconds[name]},
         }
     return answer
+
+
+def _of_blend(weights: Mix, fitted: Mapping[str, Fitted]) -> dict[str, Any]:
+    """Return what tells a blend, as models/blend.py takes it."""
+    return {"weights": dict(weights), "parts": {name: dict(fitted[name].settings) for name in weights}}
 
 
 def _difference(

@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from salience.interactions.undone import without_undone
 from salience.settings.recommend import RecommendSettings
 
 _MICROSECONDS_PER_DAY = 86_400_000_000
 
-WEIGHT_TYPE = "decimal(28,18)"
+WEIGHT_TYPE = "decimal(38,18)"
 """Weights are summed as decimals, so that a sum does not depend on the order of its rows."""
 
 
@@ -46,8 +47,8 @@ def preferences(interactions: DataFrame, cut: datetime, settings: RecommendSetti
     """Weigh what each person did with each content in the window before `cut`.
 
     The weight of a pair is the sum of its action weights, each faded by its own age: the r of Hu, Koren and Volinsky
-    (2008), whose confidence is 1 + alpha r. An undo action has a negative weight; pairs that net out to nothing or less
-    leave, as do those with an excluding action (a hide, a report) in the window, whatever else was done.
+    (2008), whose confidence is 1 + alpha r. What was undone by then weighs nothing. Pairs that weigh nothing leave, as
+    do those with an excluding action (a hide, a report) in the window, whatever else was done.
 
     Args:
         interactions: rows of silver.interactions of one platform.
@@ -61,7 +62,7 @@ def preferences(interactions: DataFrame, cut: datetime, settings: RecommendSetti
     in_window = (F.col("event_time") < F.lit(cut)) & (F.col("event_time") >= F.lit(first))
     weight = action_weight(settings) * decay(cut, settings.half_life_days)
     return (
-        interactions.where(in_window & F.col("content_id").isNotNull())
+        without_undone(interactions.where(in_window & F.col("content_id").isNotNull()))
         .groupBy("user_id", "content_id")
         .agg(
             exact_sum(weight).alias("weight"),

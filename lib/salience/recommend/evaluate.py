@@ -1,7 +1,7 @@
 """Chooses the configuration and reports how good it is, beside the baselines, by the time protocol of split.py."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +12,7 @@ import numpy as np
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from salience.errors import InputError
 from salience.profiles.segments import EVERYONE
 from salience.recommend import als, ranking
 from salience.recommend.als import Point
@@ -87,6 +88,7 @@ def judged(
     lives: Sequence[HalfLife],
     settings: RecommendSettings,
     groups: DataFrame | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Iterator[Judged | None]:
     """Fit each model on what lies before `cut`, and judge it and popularity baselines on [cut, end).
 
@@ -100,6 +102,7 @@ def judged(
         settings: everything else.
         groups: user_id, segment: what people are judged apart by, beside those of `segments`; at most SEGMENTS_AT_MOST
             values of each attribute count.
+        tell: takes why a model other than ALS cannot be fitted, which is left out then; None stops there.
 
     Yields:
         what was measured; None where nobody can be judged.
@@ -114,18 +117,24 @@ def judged(
             return
         k = settings.evaluation_k
         with training(weighted, settings.als.blocks, tags(contents, cut)) as trained:
-            lists, fitted = [], dict[str, Fitted]()
+            lists, fitted, refused = [], dict[str, Fitted](), set[str]()
             if lives:
                 popular = popularity(interactions, cut, lives, settings).join(gone, "content_id", how="left_anti")
                 lists.append(_popular_lists(people, popular, lives, k))
             for name, (model, parameters) in models.items():
-                for point in [parameters] if parameters is not None else model.grid(trained)[:1]:
-                    fitted[name] = model.fit(trained, point)
+                try:
+                    for point in [parameters] if parameters is not None else model.grid(trained)[:1]:
+                        fitted[name] = model.fit(trained, point)
+                except InputError as error:
+                    if name == ALS or tell is None:
+                        raise
+                    tell(f"{name} is not judged: {error}")
+                    refused.add(name)
             if fitted:
                 asking = people.select("user_id", "seen").join(histories(weighted), "user_id", how="inner")
                 each = {name: {name: 1.0} for name in fitted}
                 lists.append(ranked(fitted, each, asking, k, hidden(contents, cut)))
-            names = [*models, *map(model_name, lives)]
+            names = [*(name for name in models if name not in refused), *map(model_name, lives)]
             of_segments = people.select("user_id", F.explode(segments(F.col("seen"))).alias("segment"))
             if groups is not None:
                 of_segments = of_segments.union(_largest(groups.join(people, "user_id", how="left_semi")))
@@ -164,11 +173,12 @@ def report(
     choice: Choice,
     settings: RecommendSettings,
     groups: DataFrame | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Judge the choice, what it is compared with and the popularity baselines in the reporting window.
 
     Args:
-        interactions, contents, settings, groups: as `judged` takes them.
+        interactions, contents, settings, groups, tell: as `judged` takes them.
         cuts: of the windows.
         choice: what to judge.
 
@@ -178,7 +188,7 @@ def report(
     window, lives = (cuts.choose_end, cuts.report_end), half_lives(settings)
     known = catalogue(settings, timed=False)
     models = {ALS: als_at(choice.point, settings.als)} | {name: (known[name], None) for name in settings.compared}
-    with judged(interactions, contents, *window, models, lives, settings, groups) as found:
+    with judged(interactions, contents, *window, models, lives, settings, groups, tell) as found:
         if found is None:
             return []
         k, varied = settings.evaluation_k, variety(found.lists, found.contents, settings.evaluation_k)

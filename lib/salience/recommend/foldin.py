@@ -92,7 +92,8 @@ def own_contents(own: pa.ListArray, content_ids: pa.Array) -> list[Own]:
     # MLlib holds ratings in single precision.
     weights = flat.field("weight").to_numpy(zero_copy_only=False).astype(np.float32).astype(np.float64)
     people = zip(by_person(places, lengths), by_person(weights, lengths), strict=True)
-    return [Own(p[p >= 0], w[p >= 0]) for p, w in people]
+    # Nor does it count what has faded to nothing.
+    return [Own(p[(p >= 0) & (w > 0)], w[(p >= 0) & (w > 0)]) for p, w in people]
 
 
 def places_of(ids: pa.Array, content_ids: pa.Array) -> Integers:

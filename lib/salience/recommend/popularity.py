@@ -7,6 +7,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from salience.interactions.undone import without_undone
 from salience.recommend.confidence import action_weight, decay, exact_sum
 from salience.settings.recommend import RecommendSettings
 
@@ -21,6 +22,8 @@ def popularity(
 ) -> DataFrame:
     """Score each content by the action weights of everyone before `cut`, once for each half-life.
 
+    What was undone by then weighs nothing.
+
     Args:
         interactions: rows of silver.interactions of one platform.
         cut: events at this time or later do not count; UTC.
@@ -34,7 +37,7 @@ def popularity(
     scores = [exact_sum(weight if h is ALL_TIME else weight * decay(cut, h)) for h in half_lives]
     past = interactions.where((F.col("event_time") < F.lit(cut)) & F.col("content_id").isNotNull())
     not_negative = [F.greatest(score, F.lit(0.0)) for score in scores]
-    return past.groupBy("content_id").agg(F.array(*not_negative).alias("features"))
+    return without_undone(past).groupBy("content_id").agg(F.array(*not_negative).alias("features"))
 
 
 def model_name(half_life: HalfLife) -> str:

@@ -49,7 +49,7 @@ def promote(
     say(f"{platform}: tries ALS settings")
     choice = choose(interactions, contents, windows, settings)
     say(f"{platform}: judges {choice.point} and the baselines on later days")
-    found = report(interactions, contents, windows, choice, settings, groups)
+    found = report(interactions, contents, windows, choice, settings, groups, lambda text: tell(f"{platform}: {text}"))
     if not found:
         tell(f"{platform}: too little history to judge recommenders; shorten recommend.evaluation_days")
     chosen = at_point(settings, choice.point)

@@ -20,6 +20,9 @@ _PERCENTILE_ACCURACY = 1_000_000
 """A percentile's rank is off by a millionth of the rows at most; what it is found with does not grow with them."""
 _NO_WEIGHT = "a weight that is neither 0 nor from 1e-9 to 1e9 (if need be, scale all weights alike)"
 """Weights are summed as decimals, see confidence.exact_sum: larger ones do not fit, smaller ones would vanish."""
+_LATEST_S = 1e11
+"""Seconds: the year 5138. Milliseconds of any day since 1973 are more."""
+_NO_TIME = "a timestamp that is neither unix seconds (not milliseconds) nor a time"
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,12 @@ def checked_rows(frame: DataFrame, name: str) -> DataFrame:
         _seconds(frame).alias("at"),
     )
     bad = {
-        "an empty user": ~_is_named("user_id"),
-        "an empty item": ~_is_named("content_id"),
+        "an empty user": ~is_named("user_id"),
+        "an empty item": ~is_named("content_id"),
         _NO_WEIGHT: ~F.coalesce((F.col("weight") == 0) | F.col("weight").between(1e-9, 1e9), F.lit(False)),
     }
     if "timestamp" in kinds:
-        bad["a timestamp that cannot be read"] = ~F.coalesce(F.abs("at") < F.lit(1e15), F.lit(False))
+        bad[_NO_TIME] = ~F.coalesce(F.abs("at") < F.lit(_LATEST_S), F.lit(False))
     counted = rows.agg(F.count("*").alias("rows"), *(F.count_if(is_bad).alias(what) for what, is_bad in bad.items()))
     found = counted.collect()[0].asDict()
     if not found["rows"]:
@@ -137,12 +140,17 @@ def time_folds(train: DataFrame, relevant_weight: float, share: float, folds: in
         folds: how many.
 
     Raises:
-        InputError: there are no times, or all rows have the same.
+        InputError: there are no times, or nearly all rows have the same.
     """
     shares = [max(0.0, 1 - share * (fold + 1)) for fold in range(folds)]
-    row = train.agg(F.percentile_approx("at", shares, _PERCENTILE_ACCURACY)).head()
+    row = train.agg(F.percentile_approx("at", shares, _PERCENTILE_ACCURACY), F.min("at")).head()
     if row is None or row[0] is None:
         raise InputError("--inner time asks for a column timestamp in --train; add it, or use --inner random")
+    if row[0][-1] <= row[1]:
+        raise InputError(
+            f"--inner time: too many rows of --train have its first timestamp to hide the newest {share:g} of them "
+            f"{folds} times; use --inner random"
+        )
     ends = [float("inf"), *row[0]]
     made = []
     for end, cut in pairwise(ends):
@@ -152,8 +160,13 @@ def time_folds(train: DataFrame, relevant_weight: float, share: float, folds: in
 
 
 @contextmanager
-def held(splits: Sequence[Split], what: str) -> Iterator[list[Split]]:
+def held(splits: Sequence[Split], what: str, advice: str) -> Iterator[list[Split]]:
     """Hold splits for as long as the block lasts.
+
+    Args:
+        splits: to hold.
+        what: they are, for the error.
+        advice: for the error: what to do about it.
 
     Raises:
         InputError: there is nobody to judge in one of them.
@@ -165,13 +178,14 @@ def held(splits: Sequence[Split], what: str) -> Iterator[list[Split]]:
             if people.isEmpty():
                 raise InputError(
                     f"{what}: nobody can be judged: no user has both a row with a positive weight to learn from and a "
-                    "relevant item that is new to them"
+                    f"relevant item that is new to them; {advice}"
                 )
             made.append(Split(pairs, people))
         yield made
 
 
-def _is_named(column: str) -> Column:
+def is_named(column: str) -> Column:
+    """Return whether a text is more than blanks."""
     return F.coalesce(F.length(F.trim(column)) > 0, F.lit(False))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations_with_replacement, permutations
 from time import monotonic
 from typing import Any
@@ -25,6 +26,14 @@ class Fold:
 
     training: Training
     people: DataFrame
+
+    @cached_property
+    def strangers(self) -> list[str]:
+        """The contents that have tags, but that nobody in train had to do with: they are not ranked."""
+        if self.training.tags is None:
+            return []
+        new = self.training.tags.join(self.training.item_ids, "content_id", how="left_anti").select("content_id")
+        return [str(one) for one in new.toArrow()["content_id"].to_pylist()]
 
 
 @dataclass
@@ -135,7 +144,7 @@ def reached(
     """Return, for each fold, the mean ndcg of each mix."""
     told = []
     for models, fold in zip(fitted, folds, strict=True):
-        lists = ranked(models, mixes, fold.people, k)
+        lists = ranked(models, mixes, fold.people, k, fold.strangers)
         judged = per_person(lists, fold.people, list(mixes), k).groupBy("model").agg(F.avg("ndcg").alias("ndcg"))
         told.append({row["model"]: row["ndcg"] for row in judged.collect()})
     return told

@@ -17,6 +17,8 @@ def _known_action(name: str) -> str:
 
 
 Weight = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Action = Annotated[str, AfterValidator(_known_action)]
 

@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from salience.settings.group import MAX_DAYS, Action, Group, Share, Weight
+from salience.actions import UNDONE_BY
+from salience.settings.group import MAX_DAYS, Action, Count, Group, NotNegative, Share, Weight
 
 
 class AlsSettings(Group):
@@ -60,37 +61,38 @@ class SearchSettings(Group):
     """After so many days a pair weighs half (null: never); tried only on splits by time."""
     popularity_half_lives_days: list[Weight | None] = Field(min_length=1)
     """The same for popularity."""
-    powers: list[float] = Field(min_length=1)
+    powers: list[NotNegative] = Field(min_length=1)
     """Power that `ease` takes weights to; 0 counts each pair alike."""
-    als_iterations: list[int] = Field(min_length=1)
-    als_ranks: list[int] = Field(min_length=1)
+    als_iterations: list[Count] = Field(min_length=1)
+    als_ranks: list[Count] = Field(min_length=1)
     als_alphas: list[Weight] = Field(min_length=1)
     als_regularisations: list[Weight] = Field(min_length=1)
     ease_regularisations: list[Weight] = Field(min_length=1)
     """In units of the mean squared weight."""
-    ease_dropouts: list[float] = Field(min_length=1)
+    ease_dropouts: list[NotNegative] = Field(min_length=1)
     """Added to the ridge as this share of an item's own sum of squares."""
     ease_normalisations: list[Share] = Field(min_length=1)
     """Power of the sum of a person's weights that each of them is divided by; 0 leaves them as they are."""
     ease_memory_mb: float = Field(gt=0)
-    """Memory of the driver that `ease` may take: 8 bytes x items squared x (2 + fits held at a time), and 8 bytes x
-    items squared on each worker. A release holds 1 fit; jobs/evaluate_recommender.py 2 x folds, or 1 more than the
-    splits that a blend is chosen on, whichever is more."""
-    neighbours: list[int] = Field(min_length=1)
+    """Memory of the driver that `ease` may take: a fit takes 3 x 8 bytes x items squared, and each other one that is
+    held 8 bytes x items squared (jobs/evaluate_recommender.py holds up to 2 x folds, or as many as the splits that a
+    blend is chosen on); 8 bytes x items squared on each worker."""
+    neighbours: list[Count] = Field(min_length=1)
     """Of a content."""
-    user_neighbours: list[int] = Field(min_length=1)
+    user_neighbours: list[Count] = Field(min_length=1)
     """Of a person; where few of them did something of late, many have to vote on what is new."""
-    shrinkages: list[float] = Field(min_length=1)
+    shrinkages: list[NotNegative] = Field(min_length=1)
     """In units of the mean squared weight."""
-    svd_ranks: list[int] = Field(min_length=1)
+    svd_ranks: list[Count] = Field(min_length=1)
     svd_tapers: list[Share] = Field(min_length=1)
     """Share of the singular vectors, the last ones, that count less and less; 0 counts all of them alike."""
-    svd_powers: list[float] = Field(min_length=1)
+    svd_powers: list[NotNegative] = Field(min_length=1)
     """As `powers`, of `svd`."""
     svd_normalisations: list[Share] = Field(min_length=1)
     """As ease_normalisations, and the same of a content's sum."""
     longest_history: int = Field(ge=1)
-    """Of somebody (or a content) with more pairs, the heaviest so many count when similarities are computed."""
+    """Of somebody (or a content) with more pairs, the heaviest so many count when similarities are computed; of those
+    that weigh alike, any."""
     tag_vocabulary: int = Field(ge=1)
     """The most frequent so many tags count."""
     segment_prior_pairs: float = Field(ge=0)
@@ -128,7 +130,7 @@ class RecommendSettings(Group):
     half_life_days: float = Field(gt=0)
     """After this many days an interaction weighs half."""
     action_weights: dict[Action, float]
-    """Weight of one interaction by action; an absent action weighs nothing, an undo takes its action's weight back."""
+    """Weight of one interaction by action; an absent action weighs nothing, nor does one that was undone."""
     excluding_actions: list[Action]
     """Actions that say no: who did one to a content has no preference for it, whatever else they did."""
     watch_time_weight: float = Field(ge=0)
@@ -157,6 +159,14 @@ class RecommendSettings(Group):
     holdout: HoldoutSettings
     search: SearchSettings
     confidence: ConfidenceSettings
+
+    @field_validator("action_weights")
+    @classmethod
+    def _undo_has_no_weight(cls, weights: dict[str, float]) -> dict[str, float]:
+        for undo in UNDONE_BY.values():
+            if undo in weights:
+                raise ValueError(f"{undo} takes back what it undoes, and has no weight of its own: leave it out")
+        return weights
 
     @model_validator(mode="after")
     def _candidates_cover_k(self) -> "RecommendSettings":

@@ -12,13 +12,12 @@ from salience.recommend.models.tags import Tags
 from salience.settings.recommend import RecommendSettings
 
 
-def catalogue(settings: RecommendSettings, timed: bool, held: int = 1) -> dict[str, Recommender]:
+def catalogue(settings: RecommendSettings, timed: bool) -> dict[str, Recommender]:
     """Return the recommenders with what a search tries.
 
     Args:
         settings: `als` and `search`.
         timed: whether to try how fast weights fade: only a split by time can tell.
-        held: fits of a model that are held at a time, see comparison.fits_held.
     """
     tried, als = settings.search, settings.als
     lives: Sequence[float | None] = tried.half_lives_days if timed else [None]
@@ -43,7 +42,6 @@ def catalogue(settings: RecommendSettings, timed: bool, held: int = 1) -> dict[s
             lives,
             tried.longest_history,
             tried.ease_memory_mb,
-            held,
         ),
         "svd": Svd(tried.svd_ranks, tried.svd_tapers, tried.svd_normalisations, tried.svd_powers, lives),
         "tags": Tags([0.0], lives, tried.tag_vocabulary),

@@ -8,6 +8,7 @@ second ridge is that of Steck, 2020, "Autoencoders that don't overfit towards th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ from salience.recommend.models.normalise import by_person
 from salience.recommend.topk import as_matrix
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FittedEase:
     """The item weights B, (items, items)."""
 
@@ -61,8 +62,8 @@ class Ease:
     half_lives_days: Sequence[float | None]
     longest: int
     limit_mb: float
-    held: int = 1
-    """So many fits are held at a time, the one that is made included."""
+    made: WeakSet[FittedEase] = field(default_factory=WeakSet, repr=False)
+    """Its fits that something holds."""
 
     def grid(self, training: Training) -> list[Parameters]:
         """Return the points: power, normalisation, dropout, regularisation, half_life_days."""
@@ -88,7 +89,9 @@ class Ease:
         inverse = scipy.linalg.inv(matrix, overwrite_a=True, check_finite=False)
         weights = inverse / -np.diag(inverse)
         weights[diagonal] = 0.0
-        return FittedEase(parameters, training.pairs.sparkSession, training.content_ids(), weights)
+        fitted = FittedEase(parameters, training.pairs.sparkSession, training.content_ids(), weights)
+        self.made.add(fitted)
+        return fitted
 
     def load(self, frames: Mapping[str, DataFrame], settings: Parameters) -> FittedEase:
         """Return the model that had these frames and settings."""
@@ -100,7 +103,8 @@ class Ease:
 
     def _gram(self, training: Training, weighing: Weighing, normalisation: float) -> Doubles:
         """Return X'X; the fits of a training that weigh alike share what the cluster works out."""
-        require_room(training.items, self.held, self.limit_mb, "recommend.search.ease_memory_mb")
+        held = sum(fitted.weights.nbytes for fitted in self.made)
+        require_room(training.items, held, self.limit_mb, "recommend.search.ease_memory_mb")
         weighed = by_person(training.pairs, weighing.column(), normalisation)
         sums = training.hold(
             ("gram", "user", weighing, normalisation),

@@ -27,37 +27,38 @@ def gram(pairs: DataFrame, row: str, column: str, weight: Column, longest: int) 
         pairs: `row` and `column` (int ids), each pair once.
         row, column: like user and item.
         weight: of a pair.
-        longest: of a row that has more columns, the heaviest so many count (ties: the smaller column): the work grows
-            with the square of a row's length, and who did everything tells little about any two things.
+        longest: of a row that has more columns, the heaviest so many count (of those that weigh alike any, other ones
+            for each row): the work grows with the square of a row's length, and who did everything tells little about
+            any two things.
 
     Returns:
         i, j (int, i <= j), value (double, not 0).
     """
-    each = F.struct((-weight).alias("minus"), F.col(column).alias("column"))
+    # By a hash: by their ids, the last columns would count nowhere.
+    tie = F.xxhash64(row, column).alias("tie")
+    each = F.struct((-weight).alias("minus"), tie, F.col(column).alias("column"))
     rows = pairs.groupBy(row).agg(F.slice(F.array_sort(F.collect_list(each)), 1, longest).alias("cells"))
     return rows.select("cells").mapInArrow(_multiply, _SUMS).groupBy("i", "j").agg(F.sum("value").alias("value"))
 
 
 def require_room(size: int, held: int, limit_mb: float, setting: str) -> None:
-    """Check that a dense model of so many items fits into the driver's memory.
-
-    At its peak a fit takes three matrices of doubles, and each other fit that is held one.
+    """Check that a dense model of so many items fits into the driver's memory: at its peak, three matrices of doubles.
 
     Args:
         size: number of items.
-        held: fits that are held at a time, the one that is made included.
-        limit_mb: what it may take, in MB of 10^6 bytes.
+        held: bytes of the other fits that are held.
+        limit_mb: what all of them may take, in MB of 10^6 bytes.
         setting: the limit's name, for the error.
 
     Raises:
         InputError: it would take more memory.
     """
-    needed = (2 + held) * 8 * size * size / 1e6
+    needed = (3 * 8 * size * size + held) / 1e6
     if needed > limit_mb:
         raise InputError(
-            f"ease: {size:,} items x {size:,} items take {needed:,.0f} MB of the driver's memory ({held} held at "
-            f"a time) and {setting} allows {limit_mb:,.0f}: leave ease out, raise {setting} if the driver has so much, "
-            "or train on fewer items"
+            f"ease: {size:,} items x {size:,} items take {needed:,.0f} MB of the driver's memory ({held / 1e6:,.0f} of "
+            f"them for other fits) and {setting} allows {limit_mb:,.0f}: leave ease out, raise "
+            f"{setting} if the driver has so much, or train on fewer items"
         )
 
 
