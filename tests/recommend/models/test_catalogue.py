@@ -2,6 +2,7 @@
 
 import pytest
 
+from salience.errors import InputError
 from salience.recommend.als import Point
 from salience.recommend.models.als import Als, als_at
 from salience.recommend.models.catalogue import catalogue
@@ -55,9 +56,16 @@ def test_als_makes_the_iterations_of_its_point_and_where_that_tells_none_those_o
     assert als_at(Point(1.0, 0.1), settings.recommend.als)[1]["iterations"] == settings.recommend.als.iterations
 
 
-def test_ease_is_told_how_many_fits_are_held(settings):
-    assert catalogue(settings.recommend, timed=False)["ease"].held == 1
-    assert catalogue(settings.recommend, False, 7)["ease"].held == 7
+def test_ease_counts_the_fits_that_are_held_and_no_longer_those_that_were_let_go(trained, settings):
+    matrix = 8 * trained.items**2
+    search = settings.recommend.search.model_copy(update={"ease_memory_mb": 4 * matrix / 1e6})
+    ease = catalogue(settings.recommend.model_copy(update={"search": search}), timed=False)["ease"]
+    point = ease.grid(trained)[0]
+    held = [ease.fit(trained, point), ease.fit(trained, point)]
+    with pytest.raises(InputError, match="leave ease out"):
+        ease.fit(trained, point)
+    held.pop()
+    held.append(ease.fit(trained, point))
 
 
 @pytest.mark.parametrize(
