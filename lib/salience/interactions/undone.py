@@ -26,9 +26,7 @@ def without_undone(interactions: DataFrame) -> DataFrame:
     others = interactions.where(~is_concerned | F.col("content_id").isNull())
     is_undone = reduce(Column.__or__, (_is_undone(action, undo) for action, undo in UNDONE_BY.items()))
     stands = ~is_undone & ~F.col("action").isin([*UNDONE_BY.values()])
-    marked = concerned.withColumn("_stands", stands)
-    left = marked.withColumn("action", F.when(F.col("_stands"), F.col("action"))).select(*interactions.columns)
-    return others.union(left)
+    return others.union(concerned.withColumn("action", F.when(stands, F.col("action"))))
 
 
 def _is_undone(action: str, undo: str) -> Column:
