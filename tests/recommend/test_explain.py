@@ -8,8 +8,9 @@ from salience.recommend.confidence import histories
 from salience.recommend.explain import contributions, explain
 from salience.recommend.foldin import Own, fold_in, model_of
 from salience.recommend.models.interface import training
-from salience.recommend.topk import collect_items, top_k
+from salience.recommend.topk import collect_items, in_blocks, top_k
 
+ITEMS = "content_id string, features array<double>"
 POINT = Point(alpha=4.0, regularisation=0.1)
 
 
@@ -67,7 +68,8 @@ def test_the_three_strongest_own_contents_are_named_with_their_share(spark, trai
     ids = items.content_ids.to_pylist()
     history = histories(preferences.where("user_id IN ('u00', 'u01')"))
     known = {r["user_id"]: {o["content_id"]: o["weight"] for o in r["own"]} for r in history.collect()}
-    lists = top_k(fold_in(history.selectExpr("*", "array('c00') AS seen"), model), items, 7)
+    ranked = in_blocks(spark.createDataFrame(list(zip(ids, items.factors.tolist(), strict=True)), ITEMS), 1)
+    lists = top_k(fold_in(history.selectExpr("*", "array('c00') AS seen"), model), ranked, 7)
     for row in explain(lists, model).collect():
         own = known[row["user_id"]]
         parts = contributions(

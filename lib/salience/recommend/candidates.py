@@ -11,7 +11,7 @@ from salience.recommend.confidence import histories, preferences, seen_contents
 from salience.recommend.explain import EXPLAINED, explain
 from salience.recommend.foldin import Model, fold_in
 from salience.recommend.popularity import popularity
-from salience.recommend.topk import collect_items, top_k
+from salience.recommend.topk import in_blocks, top_k
 from salience.settings.recommend import RecommendSettings
 
 BECAUSE = "array<struct<content_id:string,contribution:double,share:double>>"
@@ -43,7 +43,8 @@ def personal(
     asking = people.where(F.col("arm") == PERSONALISED).select("user_id", "arm").join(history, "user_id", how="inner")
     asking = asking.join(seen_contents(interactions, cut), "user_id", how="inner")
     available = item_factors.join(unavailable(contents, cut), "content_id", how="left_anti")
-    return explain(top_k(fold_in(asking, model), collect_items(available), settings.candidates), model)
+    ranked = top_k(fold_in(asking, model), in_blocks(available, settings.block_mb), settings.candidates)
+    return explain(ranked, model)
 
 
 def for_nobody(spark: SparkSession) -> DataFrame:
@@ -80,7 +81,7 @@ def trending(
         "user_id", "arm", room.alias("room"), masked.alias("seen"), F.array(F.lit(1.0)).alias("features")
     )
     items = trending_items(interactions, contents, cut, settings)
-    filled = top_k(asking.where("room > 0"), collect_items(items), settings.candidates)
+    filled = top_k(asking.where("room > 0"), in_blocks(items, settings.block_mb), settings.candidates)
     return filled.select("user_id", "arm", F.slice("top", F.lit(1), F.col("room")).alias("top"))
 
 

@@ -33,7 +33,7 @@ from salience.recommend.popularity import (
 )
 from salience.recommend.search import ranked
 from salience.recommend.split import Cuts, judged_people
-from salience.recommend.topk import collect_items, top_k
+from salience.recommend.topk import in_blocks, top_k
 from salience.recommend.variety import VARIETY, facts, variety
 from salience.settings.recommend import RecommendSettings
 from salience.stats.bootstrap import percentiles
@@ -120,7 +120,7 @@ def judged(
             lists, fitted, refused = [], dict[str, Fitted](), set[str]()
             if lives:
                 popular = popularity(interactions, cut, lives, settings).join(gone, "content_id", how="left_anti")
-                lists.append(_popular_lists(people, popular, lives, k))
+                lists.append(_popular_lists(people, popular, lives, k, settings.block_mb))
             for name, (model, parameters) in models.items():
                 try:
                     for point in [parameters] if parameters is not None else model.grid(trained)[:1]:
@@ -269,8 +269,10 @@ def _ends(samples: Mapping[str, Any] | None, metric: str) -> dict[str, float | N
     return {"ci_low": low, "ci_high": high}
 
 
-def _popular_lists(people: DataFrame, popular: DataFrame, lives: Sequence[HalfLife], k: int) -> DataFrame:
+def _popular_lists(
+    people: DataFrame, popular: DataFrame, lives: Sequence[HalfLife], k: int, block_mb: float
+) -> DataFrame:
     named = [F.struct(F.lit(name).alias("model"), F.lit(f).alias("features")) for name, f in one_model_each(lives)]
     asking = people.select("user_id", "seen", F.explode(F.array(*named)).alias("asked"))
     asking = asking.select("user_id", "seen", "asked.model", "asked.features")
-    return top_k(asking, collect_items(popular), k).select("user_id", "model", "top")
+    return top_k(asking, in_blocks(popular, block_mb), k).select("user_id", "model", "top")

@@ -16,8 +16,9 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
+from salience.recommend.best import Doubles, Integers
 from salience.recommend.foldin import Model, Own, by_person, normal_equation, own_contents, places_of
-from salience.recommend.topk import Doubles, Integers, lists_of
+from salience.recommend.topk import lists_of
 
 REASONS = 3
 """At most this many own contents explain a recommendation."""

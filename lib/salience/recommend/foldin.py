@@ -21,7 +21,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from salience.recommend.als import Point
-from salience.recommend.topk import Doubles, Integers, Items
+from salience.recommend.best import Doubles, Integers
+from salience.recommend.topk import Items
 
 Number = TypeVar("Number", np.int64, np.float64)
 

@@ -1,7 +1,12 @@
-"""The best k contents of each person in one pass: item factors go to every task, candidates are never shuffled."""
+"""The best k contents of each person in one pass: item factors go to every task, candidates are never shuffled.
 
-from collections.abc import Callable, Iterator
+Factors that would take too much of a task's memory at once are sent in blocks, which each task walks one after another.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -9,19 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import Broadcast
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-_SCORES_AT_ONCE = 4_000_000
-"""Scores that a task holds at a time: 32 MB of doubles."""
-_GROUPS, _FEW = 16, 8
-"""Groups of columns, and scores that are sorted, for each place of a list."""
-_LOWEST = np.finfo(np.float32).min
+from salience.errors import InputError
+from salience.recommend.best import Doubles, Factors, Integers, best_products
+from salience.recommend.caching import kept
 
 TOP = "array<struct<content_id:string,score:double>>"
 
-Doubles = npt.NDArray[np.float64]
-Singles = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
+_BYTES = 12
+"""What a task holds of each number of a factor: a double and a single."""
 
 
 @dataclass(frozen=True)
@@ -32,116 +35,139 @@ class Items:
     factors: Doubles
 
 
+@dataclass(frozen=True)
+class Catalogue:
+    """What is ranked, sent to the tasks: the items of all blocks together, in no particular order."""
+
+    blocks: tuple[Broadcast[tuple[pa.Array, Factors]], ...]
+
+
 def collect_items(items: DataFrame) -> Items:
-    """Bring item factors to the driver, to be broadcast; the size of the catalogue x rank must fit there.
+    """Bring item factors to the driver; the size of the catalogue x rank must fit there.
 
     Args:
         items: content_id, features (array of float or double, all of one length).
+
+    Raises:
+        InputError: a factor is no finite number.
     """
     table = items.select("content_id", "features").toArrow().sort_by("content_id").combine_chunks()
     ids = pa.array(table["content_id"].to_pylist(), pa.string())
-    return Items(ids, as_matrix(table["features"].combine_chunks()))
+    factors = as_matrix(table["features"].combine_chunks())
+    broken: Integers = np.flatnonzero(~np.isfinite(factors).all(axis=1))
+    if len(broken):
+        raise InputError(
+            f"{len(broken)} of {len(ids)} factors hold NaN or infinite numbers, the first those of {ids[broken[0]]}: "
+            "the model that they are of is damaged; train it again (jobs/train_recommender.py)"
+        )
+    return Items(ids, factors)
 
 
-def top_k(users: DataFrame, items: Items, k: int) -> DataFrame:
-    """Score every item for every user and keep the best k that the user has not seen.
+def in_blocks(items: DataFrame, block_mb: float) -> Catalogue:
+    """Send factors to the tasks, in blocks that each take at most about `block_mb` there.
 
-    score = user features x item features, computed in double precision and rounded to single, so that how rows fall
-    into batches cannot show. Ties go to the smaller content_id.
+    The driver holds one block at a time.
 
     Args:
-        users: features (array<double> or array<float>), seen (array<string>), and columns to pass through.
-        items: from `collect_items`.
-        k: length of the lists; they are shorter where the unseen items are fewer.
+        items: content_id, features (array of float or double, all of one length); each content once.
+        block_mb: in 10^6 bytes.
+
+    Raises:
+        InputError: a factor is no finite number.
+    """
+    spark = items.sparkSession
+    with kept(items.select("content_id", "features")) as held:
+        size = held.agg(F.sum(F.size("features"))).head()
+        numbers = (size[0] if size else None) or 0
+        blocks = max(1, ceil(numbers * _BYTES / (block_mb * 1e6)))
+        # By a hash, so that blocks are of about one size whatever the ids look like.
+        block = F.pmod(F.xxhash64("content_id"), F.lit(blocks))
+        pieces = [held.where(block == n) for n in range(blocks)] if blocks > 1 else [held]
+        return Catalogue(tuple(spark.sparkContext.broadcast(_prepared(collect_items(piece))) for piece in pieces))
+
+
+def top_k(users: DataFrame, ranked: Catalogue, k: int, keep: Sequence[str] = ()) -> DataFrame:
+    """Score every item for every user and keep the best k that may be shown.
+
+    score = user features x item features, computed in double precision and rounded to single, so that how rows fall
+    into batches and items into blocks cannot show. Ties go to the smaller content_id.
+
+    Args:
+        users: features (array<double> or array<float>, finite), seen (array<string>: what the user may not be shown),
+            and columns to pass through.
+        ranked: from `in_blocks`.
+        k: length of the lists; they are shorter where there are fewer items.
+        keep: of `features` and `seen`, those that are passed through, too.
 
     Returns:
         the columns passed through, top: array of (content_id, score), best first.
     """
-    kept = [field for field in users.schema if field.name not in ("features", "seen")]
+    kept = [field for field in users.schema if field.name not in {"features", "seen"} - set(keep)]
     schema = T.StructType([*kept, T.StructField("top", T.DataType.fromDDL(TOP), False)])
-    shared = users.sparkSession.sparkContext.broadcast((items.content_ids, items.factors))
-    return users.mapInArrow(_scorer(shared, [field.name for field in kept], k), schema)
+    return users.mapInArrow(_scorer(ranked, [field.name for field in kept], k), schema)
+
+
+def _prepared(items: Items) -> tuple[pa.Array, Factors]:
+    return items.content_ids, Factors.of(items.factors)
 
 
 def _scorer(
-    shared: Broadcast[tuple[pa.Array, Doubles]], kept: list[str], k: int
+    ranked: Catalogue, kept: list[str], k: int
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        content_ids, factors = shared.value
-        rows_at_once = max(1, _SCORES_AT_ONCE // max(1, len(content_ids)))
-        for whole in batches:
-            for start in range(0, whole.num_rows, rows_at_once):
-                batch = whole.slice(start, rows_at_once)
-                features = as_matrix(batch.column("features"))
-                scores = features @ factors.T if len(content_ids) else np.empty((len(features), 0))
-                places, picked, lengths = best(scores, *seen_places(batch.column("seen"), content_ids), k)
-                top = pa.StructArray.from_arrays(
-                    [content_ids.take(pa.array(places)), pa.array(picked)], ["content_id", "score"]
-                )
-                yield pa.RecordBatch.from_arrays(
-                    [*(batch.column(name) for name in kept), lists_of(top, lengths)], [*kept, "top"]
-                )
+        for batch in filter(len, batches):
+            lists = (_lists(batch, *block, k) for block in _walk(ranked))
+            top = reduce(lambda one, other: _merged(one, other, k), lists)
+            yield pa.RecordBatch.from_arrays([*(batch.column(name) for name in kept), top], [*kept, "top"])
 
     return score
 
 
-def best(scores: Doubles, seen_rows: Integers, seen_columns: Integers, k: int) -> tuple[Integers, Doubles, Integers]:
-    """Pick each row's k largest unmasked scores; ties go to the smaller column.
-
-    Args:
-        scores: (rows, items), finite; -inf for what may not be picked.
-        seen_rows, seen_columns: places that are masked.
-        k: at most this many a row.
-
-    Returns:
-        columns and scores of the picks, row by row and best first, and the number of picks of each row.
-    """
-    rows, items = scores.shape
-    single = scores.astype(np.float32) + np.float32(0)  # adding 0 turns -0 into 0
-    single[seen_rows, seen_columns] = -np.inf
-    width = min(k, items)
-    if not width:
-        return np.empty(0, np.int64), np.empty(0), np.zeros(rows, np.int64)
-    reached = single >= np.maximum(_floors(single, width), _LOWEST)[:, None]
-    tied = np.flatnonzero(np.count_nonzero(reached, axis=1) > _FEW * width)
-    reached[tied] &= _first(single[tied], width)
-    places = np.flatnonzero(reached)
-    row, column = np.divmod(places, items)
-    value = single.ravel()[places]
-    order = np.lexsort((column, -value, row))
-    counts = np.bincount(row, minlength=rows)
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    picked = order[rank < width]
-    return column[picked], value[picked].astype(np.float64), np.minimum(counts, width)
+def _walk(ranked: Catalogue) -> Iterator[tuple[pa.Array, Factors]]:
+    """Yield the blocks; of several, one at a time is in memory."""
+    for shared in ranked.blocks:
+        yield shared.value
+        if len(ranked.blocks) > 1:
+            del shared._value  # else Spark keeps it for as long as the worker lives
 
 
-def _floors(single: Singles, width: int) -> Singles:
-    """Return a value for each row that at least `width` of its scores reach, and not many more unless they are equal.
-
-    The largest scores of groups of columns are found as fast as the scores can be read; `width` groups of a row reach
-    the `width`-th of them.
-    """
-    rows, items = single.shape
-    groups = _GROUPS * width
-    tops = single
-    if items > 2 * groups:
-        high = items // groups
-        tops = single[:, : high * groups].reshape(rows, high, groups).max(axis=1)
-    if tops.shape[1] <= width:
-        return np.full(rows, _LOWEST)
-    return np.asarray(np.partition(tops, tops.shape[1] - width, axis=1)[:, -width])
+def _lists(batch: pa.RecordBatch, content_ids: pa.Array, factors: Factors, k: int) -> pa.ListArray:
+    """Return each user's best of one block."""
+    if not len(content_ids):
+        return lists_of(pa.array([], T_TOP), np.zeros(len(batch), np.int64))
+    queries = as_matrix(batch.column("features"))
+    if not np.isfinite(queries).all():
+        raise ValueError("the factors of some users hold NaN or infinite numbers: train the model again")
+    places, scores, lengths = best_products(queries, factors, *seen_places(batch.column("seen"), content_ids), k)
+    top = pa.StructArray.from_arrays([content_ids.take(pa.array(places)), pa.array(scores)], fields=list(T_TOP))
+    return lists_of(top, lengths)
 
 
-def _first(single: Singles, width: int) -> npt.NDArray[np.bool_]:
-    """Return which scores are among the `width` largest of their row; of equal ones the first."""
-    edge = np.partition(single, single.shape[1] - width, axis=1)[:, -width, None]
-    above, equal = single > edge, single == edge
-    room = width - np.count_nonzero(above, axis=1, keepdims=True)
-    return np.asarray(above | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= room)))
+def _merged(one: pa.ListArray, other: pa.ListArray, k: int) -> pa.ListArray:
+    """Return the best k of two lists of each user."""
+    rows = [np.repeat(np.arange(len(lists)), pc.list_value_length(lists)) for lists in (one, other)]
+    both = [lists.flatten() for lists in (one, other)]
+    columns = {name: pa.concat_arrays([part.field(name) for part in both]) for name in ("content_id", "score")}
+    table = pa.table({"row": np.concatenate(rows), **columns})
+    ordered = table.sort_by([("row", "ascending"), ("score", "descending"), ("content_id", "ascending")])
+    row = ordered["row"].to_numpy()
+    counts = np.bincount(row, minlength=len(one))
+    rank = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    best = ordered.filter(pa.array(rank < k)).combine_chunks()
+    arrays = [_one_chunk(best[name]) for name in ("content_id", "score")]
+    return lists_of(pa.StructArray.from_arrays(arrays, fields=list(T_TOP)), np.minimum(counts, k))
+
+
+T_TOP = pa.struct([("content_id", pa.string()), ("score", pa.float64())])
+"""An element of TOP."""
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
 def seen_places(seen: pa.ListArray, content_ids: pa.Array) -> tuple[Integers, Integers]:
-    """Return (row, place in content_ids) of each content in `seen` that is among them."""
+    """Return (row, place in content_ids) of each content in `seen` that is among them, row by row."""
     lengths = pc.fill_null(pc.list_value_length(seen), 0).to_numpy(zero_copy_only=False)
     rows = np.repeat(np.arange(len(seen)), lengths)
     places = pc.fill_null(pc.index_in(seen.flatten(), value_set=content_ids), -1).to_numpy(zero_copy_only=False)

@@ -125,6 +125,8 @@ class RecommendSettings(Group):
     """Length of each person's list."""
     candidates: int = Field(ge=1, le=100_000)
     """Candidates a person before ranking; at least k."""
+    block_mb: float = Field(gt=0)
+    """Factors that are ranked take about so many 10^6 bytes of each task; larger ones are walked in blocks."""
     window_days: int = Field(ge=1, le=MAX_DAYS)
     """Days of history, the as-of day included."""
     half_life_days: float = Field(gt=0)
