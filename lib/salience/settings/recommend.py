@@ -145,6 +145,10 @@ class RecommendSettings(Group):
     """A `rate` interaction is relevant from this rating on."""
     similar: int = Field(ge=1, le=1000)
     """Neighbours of each content and of each person in gold.content_similarity and gold.user_similarity."""
+    audience: int = Field(ge=1, le=1000)
+    """People of each content in gold.content_audiences."""
+    creators: int = Field(ge=1, le=1000)
+    """Accounts to follow of each person in gold.creator_recommendations."""
     evaluation_days: float = Field(gt=0, le=MAX_DAYS)
     """Length of the choosing window and of the reporting window, in days."""
     evaluation_k: int = Field(ge=1)

@@ -81,6 +81,62 @@ SHORTFALLS = Table(
     may_be_empty=True,
 )
 
+AUDIENCES = Table(
+    layer="gold",
+    name="content_audiences",
+    kind=Kind.SNAPSHOT,
+    made_by="find_audiences",
+    comment="The people whom each content that may be shown suits best, of those who have not seen it and get what is "
+    "personal; a content that the ALS model does not know (yet) has no rows",
+    columns=(
+        RELEASE,
+        PLATFORM,
+        CONTENT,
+        required("rank", "int", "place among the content's people, from 1"),
+        USER,
+        required("score", "double", "predicted preference; comparable within a platform and release only"),
+    ),
+    key=("platform", "content_id", "rank"),
+    partitions=("release_id",),
+    checks={"rank_from_one": "rank >= 1"},
+    may_be_empty=True,
+)
+
+CREATOR_SOURCES = ("als", "trending")
+"""Where an account to follow can come from."""
+
+CREATORS = Table(
+    layer="gold",
+    name="creator_recommendations",
+    kind=Kind.SNAPSHOT,
+    made_by="find_audiences",
+    comment="Accounts to follow for each person, best first: not followed by them yet, not their own, not blocked, and "
+    "with contents that may be shown; fewer than recommend.creators where there are no more",
+    columns=(
+        RELEASE,
+        PLATFORM,
+        USER,
+        required("rank", "int", "place in the person's list, from 1"),
+        required("creator_id", "string", "pseudonym of the account to follow"),
+        required(
+            "score",
+            "double",
+            "als: mean predicted preference over the account's contents that may be shown and that the model knows; "
+            "trending: what everyone did with its contents that may be shown, weighed and faded; comparable within a "
+            "source only",
+        ),
+        required("source", "string", "what proposed the account: " + ", ".join(CREATOR_SOURCES)),
+    ),
+    key=("platform", "user_id", "rank"),
+    partitions=("release_id",),
+    checks={
+        "known_source": one_of("source", CREATOR_SOURCES),
+        "rank_from_one": "rank >= 1",
+        "is_another": "user_id <> creator_id",
+    },
+    may_be_empty=True,
+)
+
 EVALUATION = Table(
     layer="gold",
     name="recommender_evaluation",
