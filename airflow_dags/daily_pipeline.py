@@ -42,6 +42,7 @@ with DAG(
         >> submit("build_profiles", *day, *release)
         >> submit("train_recommender", *day, *release)
         >> submit("find_candidates", *day, *release)
+        >> submit("find_audiences", *day, *release)
         >> submit("train_engagement", *day, *release)
         >> submit("score_engagement", *day, *release)
         >> submit("recommend", *day, *release)

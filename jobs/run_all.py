@@ -10,6 +10,7 @@ from types import ModuleType
 
 import build_profiles
 import clean_interactions
+import find_audiences
 import find_candidates
 import measure_audience
 import measure_outcomes
@@ -42,7 +43,11 @@ def main(job: Job) -> None:
         partial(steps, train_engagement, build_profiles, release=release),
         partial(steps, measure_audience, measure_outcomes),
     )
-    steps(score_engagement, recommend, publish_release, release=release)
+    side_by_side(
+        partial(steps, score_engagement, recommend, release=release),
+        partial(steps, find_audiences, release=release),
+    )
+    steps(publish_release, release=release)
     job.progress.print(summary(job.warehouse, job.as_of, job.settings.privacy.min_cell_people))
 
 

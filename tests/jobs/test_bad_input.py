@@ -11,6 +11,7 @@ from tests.processes import PROJECT, run
 
 import build_profiles
 import clean_interactions
+import find_audiences
 import find_candidates
 import measure_audience
 import recommend
@@ -230,6 +231,6 @@ def test_a_time_before_any_interaction_is_refused(spark, refused, warehouse):
     warehouse.replace(silver.INTERACTIONS, events, {"event_date": [date(2026, 11, 2)], "platform": ["feed"]})
     warehouse.ensure(silver.USERS)
     arguments = ("--date", "2026-11-01", "--set", f"warehouse={warehouse.root}")
-    for job in (build_profiles, train_recommender, find_candidates, recommend, measure_audience):
+    for job in (build_profiles, train_recommender, find_candidates, find_audiences, recommend, measure_audience):
         told = refused(*arguments, main=job.main)
         assert told == "there are no interactions up to 2026-11-01: run jobs/clean_interactions.py for that time"
