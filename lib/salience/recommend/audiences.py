@@ -11,8 +11,8 @@ from salience.recommend.topk import in_blocks, top_k
 from salience.settings.recommend import RecommendSettings
 
 PEOPLE_AT_ONCE = 250_000
-"""People are ranked in parts of about so many: nobody else has to be named to a content that asks, so the list of those
-who have seen it takes at most some 20 MB, however many saw it. A part's factors take 96 MB at rank 32."""
+"""People are ranked in parts of about so many. However many people know a content, the list of those of one part takes
+at most some 20 MB; a part's factors take 96 MB at rank 32."""
 
 
 def audiences(
@@ -43,25 +43,27 @@ def audiences(
     Returns:
         rows of gold.content_audiences without the release.
     """
-    past = interactions.where((F.col("event_time") < F.lit(cut)) & F.col("content_id").isNotNull())
-    by_creator = makers.select("content_id", F.col("creator_id").alias("user_id"))
-    knowing = past.select("content_id", "user_id").union(by_creator)
     parts = max(1, ceil(people.count() / at_once))
-    # By another hash than blocks are made by, lest a part's people fall into one of its blocks.
+    # By another hash than blocks are made by, lest a part's people all fall into one of its blocks.
     part = F.pmod(F.hash("user_id"), F.lit(parts))
-    found = [
-        _of_part(items, people.where(part == n), knowing.where(part == n), settings).withColumnRenamed("top", "people")
-        for n in range(parts)
-    ]
-    named = reduce(DataFrame.union, found).select("content_id", F.explode("people").alias("one"))
+    knowing = _knowing(interactions, makers, cut)
+    found = [_of_part(items, people.where(part == n), knowing.where(part == n), settings) for n in range(parts)]
+    named = reduce(DataFrame.union, found).select("content_id", F.explode("top").alias("one"))
     scores = named.select("content_id", F.col("one.content_id").alias("user_id"), F.col("one.score").alias("score"))
     best_first = Window.partitionBy("content_id").orderBy(F.col("score").desc(), F.col("user_id"))
     ranked = scores.withColumn("rank", F.row_number().over(best_first)).where(F.col("rank") <= settings.audience)
     return ranked.select(F.lit(platform).alias("platform"), "content_id", "rank", "user_id", "score")
 
 
+def _knowing(interactions: DataFrame, makers: DataFrame, cut: datetime) -> DataFrame:
+    """Return who made a content or had to do with it before `cut`: content_id, user_id; pairs may come repeatedly."""
+    past = interactions.where((F.col("event_time") < F.lit(cut)) & F.col("content_id").isNotNull())
+    by_creator = makers.select("content_id", F.col("creator_id").alias("user_id"))
+    return past.select("content_id", "user_id").union(by_creator)
+
+
 def _of_part(items: DataFrame, people: DataFrame, knowing: DataFrame, settings: RecommendSettings) -> DataFrame:
-    """Rank a part of the people for every content: content_id, top."""
+    """Rank a part of the people for every content: content_id, top (the people as content_id, score)."""
     named = F.broadcast(people.select("user_id"))
     theirs = knowing.join(named, "user_id", how="left_semi")
     seen = theirs.groupBy("content_id").agg(F.collect_set("user_id").alias("seen"))
