@@ -6,8 +6,8 @@ from salience.recommend import als
 from salience.recommend.als import Point
 from salience.recommend.explain import contributions, explain
 from salience.recommend.foldin import Own, fold_in, model_of
+from salience.recommend.models.interface import HISTORY, training
 from salience.recommend.models.interface import histories as of_pairs
-from salience.recommend.models.interface import training
 from salience.recommend.topk import collect_items, in_blocks, top_k
 
 ITEMS = "content_id string, features array<double>"
@@ -110,7 +110,7 @@ def test_one_own_content_of_rank_one_by_hand(spark):
 def test_people_with_no_content_that_the_model_knows_have_no_factors_and_empty_lists(spark, trained):
     _, _, model, items = trained
     strangers = histories(weighted(spark, ("x", "new", 1.0), ("y", "c01", 1.0), ("y", "new", 1.0)))
-    strangers = strangers.union(spark.createDataFrame([("z", None)], strangers.schema))
+    strangers = strangers.union(spark.sql(f"SELECT 'z', CAST(NULL AS {HISTORY})"))
     folded = fold_in(strangers.selectExpr("*", "array('c00') AS seen"), model).cache()
     assert {r["user_id"]: r["features"] is None for r in folded.collect()} == {"x": True, "y": False, "z": True}
     ids = items.content_ids.to_pylist()
