@@ -3,11 +3,12 @@
 What is chosen takes the place of the configuration in force only if it is surely not worse (recommend.gate). A platform
 where nothing weighs keeps the last model. All models learn from, and are judged on, people who refuse neither analysis
 nor personalisation. Writes gold.recommender_evaluation, content_similarity, user_similarity, and the models
-als/<platform> of the release; with --as-of also als-<day>/<platform>, fitted alike as of the end of that day.
+<source>/<platform> of the release (als, similarity); with --as-of also als-<day>/<platform>, as of the day's end.
 """
 
 from argparse import ArgumentParser
 from contextlib import ExitStack
+from functools import partial
 
 from pyspark.sql import functions as F
 
@@ -32,20 +33,22 @@ def main(job: Job) -> None:
     rows, fits = [], dict[str, Fit]()
     with ExitStack() as stack, job.checkpoints():
         for platform in job.settings.platforms:
-            here, name = F.col("platform") == platform, f"als/{platform}"
-            contents, before = job.read(silver.CONTENTS).where(here), job.earlier_manifest(name)
+            here, before = F.col("platform") == platform, job.earlier_manifest(f"als/{platform}")
+            contents = job.read(silver.CONTENTS).where(here)
             interactions = stack.enter_context(kept(past.where(here).select(COLUMNS)))
             made = promote(platform, interactions, contents, groups.where(here), windows, before, settings, *voices)
             rows += made.rows
             job.say(f"{platform}: fits it on everything")
             try:
-                fits[platform] = fit = stack.enter_context(fitted(interactions, cut, made.verdict.settings))
+                fits[platform] = stack.enter_context(fitted(interactions, cut, made.verdict.settings, job.tell))
             except InputError as error:
                 job.tell(f"{platform}: no new recommender: {error}")
                 continue
-            job.save_model(name, fit.frames, manifest(platform, cut, made, job.inputs))
-            for day, frames in fitted_before(interactions, earlier, made.verdict.settings, job.tell):
-                job.save_model(f"als-{day}/{platform}", frames, manifest(platform, end_of(day), made, job.inputs))
+            about = partial(manifest, platform=platform, promotion=made, inputs=job.inputs)
+            for source, fit in fits[platform].models.items():
+                job.save_model(f"{source}/{platform}", fit.frames, about(source, fit, cut=cut))
+            for day, fit in fitted_before(interactions, earlier, made.verdict.settings, job.tell):
+                job.save_model(f"als-{day}/{platform}", fit.frames, about("als", fit, cut=end_of(day)))
         job.write_snapshot(recommendations.EVALUATION, as_frame(job.spark, recommendations.EVALUATION, rows))
         for table in (recommendations.CONTENT_SIMILARITY, recommendations.USER_SIMILARITY):
             job.write_snapshot(table, neighbours(fits, table.name) if fits else as_frame(job.spark, table, []))

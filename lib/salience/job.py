@@ -118,6 +118,10 @@ class Job:
         version = self.inputs[str(table)] = self.warehouse.version(table)
         return self.warehouse.read(table, version)
 
+    def read_if_there(self, table: Table) -> DataFrame | None:
+        """Return what `read` does; None where nothing was ever written to the table."""
+        return self.read(table) if self.warehouse.exists(table) else None
+
     def read_past(self) -> DataFrame:
         """Return silver.interactions up to the as-of day.
 

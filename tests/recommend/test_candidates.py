@@ -1,43 +1,64 @@
 import pytest
 
-from salience.recommend.als import Point
+from salience.models.store import LoadedModel
 from salience.recommend.arms import HELD_OUT, NOT_PERSONALISED, PERSONALISED
-from salience.recommend.availability import people
-from salience.recommend.candidates import as_rows, personal, trending
-from salience.recommend.foldin import model_of
-from salience.recommend.topk import collect_items
-from salience.tables import recommendations
+from salience.recommend.availability import Blocks, blocked_creators, people, unavailable
+from salience.recommend.candidates import candidates
+from salience.recommend.sources import Known
+from salience.tables import recommendations, silver
 from salience.tables.conform import conform
 from tests.recommend.rows import CUT, contents, days_before, interactions, users
 
 
 @pytest.fixture
 def three(settings):
+    """Lists of three by ALS and what is trending."""
     return settings.recommend.model_copy(
-        update={"candidates": 3, "action_weights": {"like": 1.0}, "trending_half_life_days": 7.0}
+        update={
+            "candidates": 3,
+            "action_weights": {"like": 1.0},
+            "trending_half_life_days": 7.0,
+            "ladder": {"als": 2, "trending": 1},
+        }
     )
 
 
-def found(spark, settings, events, known, served, factors):
+def saved(spark, factors):
+    about = {"rank": 1, "iterations": 1, "seed": 1, "alpha": 1.0, "regularisation": 0.1}
     items = spark.createDataFrame(factors, "content_id string, features array<float>")
-    model = model_of(collect_items(items), Point(1.0, 0.1))
-    lists = personal(served, events, known, CUT, items, model, settings)
-    popular = trending(served, events, known, CUT, lists, settings)
-    return as_rows(lists, "feed", "als").union(as_rows(popular, "feed", "trending"))
+    return LoadedModel({"item_factors": items}, {"settings": about})
 
 
-def contents_by_source(rows):
+def found(spark, settings, events, known, served, factors, told=None, asked=None, blocks=None):
+    at = Known(events, known, asked or users(spark), CUT, *([blocks] if blocks else []))
+    models = {"als": saved(spark, factors)} if factors else {}
+    arms = spark.createDataFrame(served, "user_id string, arm string")
+    with candidates(at, arms, models, settings, (told if told is not None else []).append) as rows:
+        assert conform(recommendations.CANDIDATES, rows.selectExpr("*", "'r' AS release_id", "'feed' AS platform"))
+        return rows.orderBy("user_id", "place").collect()
+
+
+def by_source(rows):
     told = {}
-    for row in rows.orderBy("source", "user_id", "score", "content_id").collect():
-        told.setdefault(row["user_id"], {}).setdefault(row["source"], set()).add(row["content_id"])
+    for row in rows:
+        told.setdefault(row["user_id"], {}).setdefault(row["source"], []).append(row["content_id"])
     return told
 
 
-def test_personal_lists_leave_out_what_may_not_be_shown_and_trending_fills_up(spark, three):
+def blocklist(spark, *rows):
+    """Rows are (content_id, creator_id, blocked_from, blocked_to, valid_from)."""
+    names = ("content_id", "creator_id", "blocked_from", "blocked_to", "valid_from")
+    filled = [{"platform": "feed", **dict(zip(names, row, strict=True))} for row in rows]
+    schema = silver.BLOCKLIST.schema
+    return spark.createDataFrame([tuple(row.get(name) for name in schema.names) for row in filled], schema)
+
+
+def test_what_may_not_be_shown_is_in_no_list_whoever_proposes_it(spark, three):
     events = interactions(
         spark,
         ("u", "a", "like", 3),
         ("u", "shown", "impression", 3),
+        ("u", "hidden", "hide", 3),
         ("x", "hit", "like", 1),
         ("y", "hit", "like", 1),
         ("z", "late hit", "like", -1),
@@ -49,26 +70,82 @@ def test_personal_lists_leave_out_what_may_not_be_shown_and_trending_fills_up(sp
         ("expired", days_before(9), days_before(1)),
         ("fresh", days_before(1), None),
         ("told later", days_before(9), None, days_before(-1)),
+        ("mine", days_before(9), None),
     )
-    served = spark.createDataFrame([("u", PERSONALISED), ("new", PERSONALISED)], "user_id string, arm string")
-    names = ("a", "shown", "b", "unpublished", "expired")
-    rows = found(spark, three, events, known, served, [(name, [1.0]) for name in names])
-    assert contents_by_source(rows) == {
-        "u": {"als": {"b"}, "trending": {"hit", "fresh"}},
-        "new": {"trending": {"hit", "a", "b"}},
+    known = known.selectExpr(
+        *(c if c != "creator_id" else "if(content_id = 'mine', 'u', null) AS creator_id" for c in known.columns)
+    )
+    names = ("a", "shown", "hidden", "b", "unpublished", "expired", "mine", "blocked")
+    blocks = Blocks(blocklist(spark, ("blocked", None, None, None, days_before(5))))
+    served = [("u", PERSONALISED), ("new", PERSONALISED)]
+    rows = found(spark, three, events, known, served, [(name, [1.0]) for name in names], blocks=blocks)
+    assert by_source(rows) == {
+        "u": {"als": ["b"], "trending": ["hit", "fresh"]},
+        "new": {"trending": ["hit", "a", "b"]},
     }
-    assert conform(recommendations.CANDIDATES, rows.selectExpr("*", "'r' AS release_id")).count() == 6
 
 
 def test_a_full_personal_list_leaves_no_room_and_other_arms_get_trending_only(spark, three):
     events = interactions(spark, *[(user, "a", "like", 3) for user in ("u", "v", "w")])
     arms = [("u", PERSONALISED), ("v", NOT_PERSONALISED), ("w", HELD_OUT)]
-    served = spark.createDataFrame(arms, "user_id string, arm string")
     known = contents(spark, *[(name, None, None) for name in "bcde"])
-    rows = found(spark, three, events, known, served, [(name, [1.0]) for name in "abcde"])
-    popular = {"trending": {"b", "c", "d"}}
-    assert contents_by_source(rows) == {"u": {"als": {"b", "c", "d"}}, "v": popular, "w": popular}
-    assert {(row["user_id"], row["arm"]) for row in rows.collect()} == set(arms)
+    rows = found(spark, three, events, known, arms, [(name, [1.0]) for name in "abcde"])
+    popular = {"trending": ["b", "c", "d"]}
+    assert by_source(rows) == {"u": {"als": ["b", "c"], "trending": ["d"]}, "v": popular, "w": popular}
+    assert {(row["user_id"], row["arm"]) for row in rows} == set(arms)
+    assert [row["because"] is None for row in rows] == [False, False, True, *[True] * 6]
+
+
+def test_every_rung_proposes_cold_contents_enter_by_their_tags_and_a_lacking_model_is_told(spark, settings):
+    ladder = {"als": 1, "similarity": 1, "tags": 1, "segment_popular": 1, "trending": 1}
+    asked = settings.recommend.model_copy(update={"candidates": 5, "ladder": ladder, "segment_by": ["region"]})
+    asked = asked.model_copy(update={"search": asked.search.model_copy(update={"segment_prior_pairs": 0.0})})
+    events = interactions(
+        spark, ("u", "a", "like", 3), ("near", "s", "like", 2), ("far", "hit", "like", 1), ("far", "t", "like", 1)
+    )
+    known = contents(spark, *[(name, None, None) for name in ("a", "s", "hit", "t", "cold", "other")])
+    tagged = "CASE content_id WHEN 'a' THEN array('x', 'y') WHEN 'cold' THEN array('x') ELSE array('z') END AS tags"
+    known = known.selectExpr(*(tagged if c == "tags" else c for c in known.columns))
+    lived = users(spark, *[(user, None, days_before(9)) for user in ("u", "near", "far")])
+    region = "map('region', if(user_id = 'far', 'north', 'south')) AS attributes"
+    lived = lived.selectExpr(*(region if c == "attributes" else c for c in lived.columns))
+    told = []
+    rows = found(spark, asked, events, known, [("u", PERSONALISED)], [("a", [1.0]), ("other", [1.0])], told, lived)
+    assert by_source(rows) == {
+        "u": {"als": ["other"], "tags": ["cold"], "segment_popular": ["s"], "trending": ["hit", "t"]}
+    }
+    assert told == ["similarity proposes nothing: there is no model similarity"]
+    assert next(row for row in rows if row["source"] == "tags")["because"][0]["content_id"] == "a"
+
+
+def test_without_any_model_and_with_one_content_everyone_who_has_not_seen_it_gets_it(spark, three):
+    events, known = interactions(spark, ("u", "only", "like", 1)), contents(spark, ("only", None, None))
+    told = []
+    rows = found(spark, three, events, known, [("u", PERSONALISED), ("v", HELD_OUT)], [], told)
+    assert by_source(rows) == {"v": {"trending": ["only"]}}
+    assert told == ["als proposes nothing: there is no model als"]
+
+
+def test_blocks_hold_from_when_to_when_they_say_by_their_newest_version_for_contents_and_creators(spark):
+    blocks = blocklist(
+        spark,
+        ("always", None, None, None, days_before(5)),
+        ("over", None, days_before(5), CUT, days_before(6)),
+        ("tomorrow", None, days_before(-0.5), None, days_before(5)),
+        ("next week", None, days_before(-7), None, days_before(5)),
+        ("lifted", None, None, None, days_before(5)),
+        ("lifted", None, None, days_before(1), days_before(2)),
+        ("told later", None, None, None, CUT),
+        (None, "villain", days_before(3), None, days_before(5)),
+        (None, "pardoned", None, days_before(3), days_before(5)),
+    )
+    known = contents(spark, *[(name, None, None) for name in ("by villain", "by pardoned", "unsafe", "fine")])
+    made = "CASE content_id WHEN 'by villain' THEN 'villain' WHEN 'by pardoned' THEN 'pardoned' END AS creator_id"
+    tagged = "if(content_id = 'unsafe', array('gore', 'x'), array('x')) AS tags"
+    known = known.selectExpr(*({"tags": tagged, "creator_id": made}.get(c, c) for c in known.columns))
+    gone = unavailable(known, CUT, Blocks(blocks, ["gore"]))
+    assert sorted(r["content_id"] for r in gone.collect()) == ["always", "by villain", "tomorrow", "unsafe"]
+    assert [r["creator_id"] for r in blocked_creators(blocks, CUT).collect()] == ["villain"]
 
 
 def test_everyone_is_served_and_only_the_newest_answer_before_the_cut_counts(spark):

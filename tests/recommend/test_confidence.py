@@ -3,7 +3,8 @@ from datetime import UTC, datetime
 import pytest
 from pyspark.sql import functions as F
 
-from salience.recommend.confidence import histories, preferences, seen_contents
+from salience.recommend.confidence import aged, preferences, seen_contents
+from salience.recommend.models.interface import histories
 from salience.recommend.popularity import popularity
 from tests.recommend.rows import CUT, interactions
 
@@ -121,6 +122,6 @@ def test_histories_are_sorted_and_seen_contents_include_impressions_before_the_c
     events = interactions(
         spark, ("u", "b", "like", 10), ("u", "a", "like", 10), ("u", "c", "impression", 90), ("u", "d", "like", -1)
     )
-    own = histories(preferences(events, CUT, weights)).head()["own"]
-    assert [tuple(one) for one in own] == [("a", 1.0), ("b", 1.0)]
+    own = histories(aged(preferences(events, CUT, weights), CUT)).head()["own"]
+    assert [tuple(one) for one in own] == [("a", 1.0, 10.0), ("b", 1.0, 10.0)]
     assert seen_contents(events, CUT).head()["seen"] == ["a", "b", "c"]

@@ -4,14 +4,18 @@ from pyspark.sql import functions as F
 
 from salience.recommend import als
 from salience.recommend.als import Point
-from salience.recommend.confidence import histories
 from salience.recommend.explain import contributions, explain
 from salience.recommend.foldin import Own, fold_in, model_of
-from salience.recommend.models.interface import training
+from salience.recommend.models.interface import HISTORY, training
+from salience.recommend.models.interface import histories as of_pairs
 from salience.recommend.topk import collect_items, in_blocks, top_k
 
 ITEMS = "content_id string, features array<double>"
 POINT = Point(alpha=4.0, regularisation=0.1)
+
+
+def histories(preferences):
+    return of_pairs(preferences.selectExpr("*", "0D AS age_days"))
 
 
 def weighted(spark, *rows):
@@ -103,10 +107,37 @@ def test_one_own_content_of_rank_one_by_hand(spark):
     assert reason["contribution"] == pytest.approx(8 / 17.5, abs=1e-15)
 
 
-def test_people_with_no_content_that_the_model_knows_are_left_out(spark, trained):
-    _, _, model, _ = trained
+def test_people_with_no_content_that_the_model_knows_have_no_factors_and_empty_lists(spark, trained):
+    _, _, model, items = trained
     strangers = histories(weighted(spark, ("x", "new", 1.0), ("y", "c01", 1.0), ("y", "new", 1.0)))
-    assert [r["user_id"] for r in fold_in(strangers, model).collect()] == ["y"]
+    strangers = strangers.union(spark.sql(f"SELECT 'z', CAST(NULL AS {HISTORY})"))
+    folded = fold_in(strangers.selectExpr("*", "array('c00') AS seen"), model).cache()
+    assert {r["user_id"]: r["features"] is None for r in folded.collect()} == {"x": True, "y": False, "z": True}
+    ids = items.content_ids.to_pylist()
+    ranked = in_blocks(spark.createDataFrame(list(zip(ids, items.factors.tolist(), strict=True)), ITEMS), 1)
+    lists = {r["user_id"]: len(r["top"]) for r in explain(top_k(folded, ranked, 7), model).collect()}
+    assert lists == {"x": 0, "y": 7, "z": 0}
+
+
+def test_folding_new_interactions_in_equals_a_weighted_least_squares_fit_of_that_person_to_all_items(spark, trained):
+    """The refit is another algorithm's: LAPACK's least squares over every item, with square roots of confidences."""
+    preferences, _, model, items = trained
+    new = weighted(spark, ("u03", "c19", 2.5), ("u03", "c00", 7.25), ("stranger", "c05", 1.5), ("stranger", "c07", 0.5))
+    now = preferences.join(new, ["user_id", "content_id"], how="left_anti").union(new)
+    ids, rank = items.content_ids.to_pylist(), items.factors.shape[1]
+    asked = histories(now.where("user_id IN ('u03', 'stranger')"))
+    for row in fold_in(asked, model).collect():
+        weight = np.zeros(len(ids))
+        for own in row["own"]:
+            weight[ids.index(own["content_id"])] = own["weight"]
+        root = np.sqrt(1 + POINT.alpha * weight)
+        ridge = np.sqrt(POINT.regularisation * len(row["own"])) * np.eye(rank)
+        # MLlib counts as confidence of what was not done 1, of what was 1 + alpha x weight, and prefers 0 and 1.
+        matrix = np.vstack([items.factors * root[:, None], ridge])
+        wanted = np.concatenate([root * (weight > 0), np.zeros(rank)])
+        refit = np.linalg.lstsq(matrix, wanted, rcond=None)[0]
+        assert np.allclose(row["features"], refit, atol=1e-4, rtol=1e-4), row["user_id"]
+        assert not np.allclose(row["features"], 0, atol=1e-2)
 
 
 def test_what_has_faded_to_nothing_in_single_precision_says_nothing_as_in_mllib(trained):

@@ -1,115 +1,60 @@
-"""Contents worth ranking for each person: personal ones first, then what is popular of late."""
+"""Contents worth ranking for each person: what the sources of the ladder propose, see ladder.py."""
 
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from pyspark.sql import Column, DataFrame, SparkSession
+import pyarrow as pa
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.recommend.arms import PERSONALISED
-from salience.recommend.availability import newest_versions, unavailable
-from salience.recommend.confidence import histories, preferences, seen_contents
-from salience.recommend.explain import EXPLAINED, explain
-from salience.recommend.foldin import Model, fold_in
-from salience.recommend.popularity import popularity
-from salience.recommend.topk import in_blocks, top_k
+from salience.recommend.availability import not_shown
+from salience.recommend.caching import kept
+from salience.recommend.confidence import aged, preferences
+from salience.recommend.gate import in_force
+from salience.recommend.ladder import Ladder, Rung, climb
+from salience.recommend.models.interface import histories
+from salience.recommend.sources import ALS, Known, Models, Place, missing, trending_items, with_rung
 from salience.settings.recommend import RecommendSettings
 
-BECAUSE = "array<struct<content_id:string,contribution:double,share:double>>"
 
+@contextmanager
+def candidates(
+    known: Known, served: DataFrame, models: Models, settings: RecommendSettings, tell: Callable[[str], None]
+) -> Iterator[DataFrame]:
+    """List the contents worth ranking for each person, and why.
 
-def personal(
-    people: DataFrame,
-    interactions: DataFrame,
-    contents: DataFrame,
-    cut: datetime,
-    item_factors: DataFrame,
-    model: Model,
-    settings: RecommendSettings,
-) -> DataFrame:
-    """List the contents that ALS ranks highest for each person of the personalised arm with a history, and why.
+    People of the personalised arm get what each source of the ladder proposes, all others what is trending. A source
+    that lacks a model is told, and left out.
 
     Args:
-        people: user_id, arm.
-        interactions, contents: rows of silver of one platform.
-        cut: what happened at this time or later is unknown; UTC.
-        item_factors: content_id, features of the model.
-        model: the same, for tasks.
-        settings: length of the lists, weights.
+        known: of the platform.
+        served: user_id, arm.
+        models: the saved models of `sources.trained_sources`, those that there are.
+        settings: the ladder, weights, lengths.
+        tell: takes what a person must not miss.
 
-    Returns:
-        user_id, arm, top: array of (content_id, score, because), best first.
+    Yields:
+        rows of gold.recommendation_candidates without release and platform, for as long as the block lasts.
     """
-    history = histories(preferences(interactions, cut, settings))
-    asking = people.where(F.col("arm") == PERSONALISED).select("user_id", "arm").join(history, "user_id", how="inner")
-    asking = asking.join(seen_contents(interactions, cut), "user_id", how="inner")
-    available = item_factors.join(unavailable(contents, cut), "content_id", how="left_anti")
-    ranked = top_k(fold_in(asking, model), in_blocks(available, settings.block_mb), settings.candidates)
-    return explain(ranked, model)
+    weighing = in_force(models[ALS].manifest, settings) if ALS in models else settings
+    pairs = aged(preferences(known.interactions, known.cut, weighing), known.cut)
+    with kept(pairs) as held, kept(trending_items(known, settings)) as shown:
+        asking, rungs = _asking(known, served, held), list[Rung]()
+        at = Place(known, models, held, shown, settings)
+        for name, places in settings.ladder.items():
+            if lacking := missing(name, models, settings):
+                tell(f"{name} proposes nothing: there is no model {', '.join(lacking)}")
+                continue
+            asking, rung = with_rung(asking, name, places, at)
+            rungs += [rung] if rung else []
+        ids = pa.array(sorted(shown.select("content_id").toArrow()["content_id"].to_pylist()), pa.string())
+        yield climb(asking, Ladder(tuple(rungs), ids, settings.candidates))
 
 
-def for_nobody(spark: SparkSession) -> DataFrame:
-    """Return what `personal` does where there is no model: nobody's list."""
-    return spark.createDataFrame([], f"user_id string, arm string, top {EXPLAINED}")
-
-
-def trending(
-    people: DataFrame,
-    interactions: DataFrame,
-    contents: DataFrame,
-    cut: datetime,
-    personal_lists: DataFrame,
-    settings: RecommendSettings,
-) -> DataFrame:
-    """Fill each person's list with what is popular of late and in neither their past nor their personal list.
-
-    Every available content takes part, also one that nobody touched yet, so a list stays short only where the catalogue
-    has no more.
-
-    Returns:
-        user_id, arm, top: array of (content_id, score), best first, only as long as the list has room.
-    """
-    lists = personal_lists.select("user_id", F.col("top.content_id").alias("listed"))
-    asking = (
-        people.select("user_id", "arm")
-        .join(lists, "user_id", how="left")
-        .join(seen_contents(interactions, cut), "user_id", how="left")
-    )
-    room = F.lit(settings.candidates) - F.coalesce(F.size("listed"), F.lit(0))
-    nothing = F.array().cast("array<string>")
-    masked = F.concat(F.coalesce("seen", nothing), F.coalesce("listed", nothing))
-    asking = asking.select(
-        "user_id", "arm", room.alias("room"), masked.alias("seen"), F.array(F.lit(1.0)).alias("features")
-    )
-    items = trending_items(interactions, contents, cut, settings)
-    filled = top_k(asking.where("room > 0"), in_blocks(items, settings.block_mb), settings.candidates)
-    return filled.select("user_id", "arm", F.slice("top", F.lit(1), F.col("room")).alias("top"))
-
-
-def trending_items(
-    interactions: DataFrame, contents: DataFrame, cut: datetime, settings: RecommendSettings
-) -> DataFrame:
-    """Return every available content with its popularity of late: content_id, features (one score)."""
-    popular = popularity(interactions, cut, [settings.trending_half_life_days], settings)
-    known = newest_versions(contents, "content_id", cut).select("content_id")
-    untouched = known.join(popular, "content_id", how="left_anti").select("content_id", F.array(F.lit(0.0)))
-    return popular.union(untouched).join(unavailable(contents, cut), "content_id", how="left_anti")
-
-
-def as_rows(lists: DataFrame, platform: str, source: str, because: Column | None = None) -> DataFrame:
-    """Turn lists into rows of gold.recommendation_candidates without the release.
-
-    Args:
-        lists: user_id, arm, top: array of structs with content_id and score.
-        platform: of the people.
-        source: what proposed the contents.
-        because: the reasons, in terms of `item`, an element of `top`; None for sources that are not personal.
-    """
-    return lists.select("user_id", "arm", F.explode("top").alias("item")).select(
-        F.lit(platform).alias("platform"),
-        "user_id",
-        "arm",
-        F.col("item.content_id").alias("content_id"),
-        F.col("item.score").alias("score"),
-        F.lit(source).alias("source"),
-        (F.lit(None) if because is None else because).cast(BECAUSE).alias("because"),
-    )
+def _asking(known: Known, served: DataFrame, pairs: DataFrame) -> DataFrame:
+    """Return user_id, arm, own (null for people who get nothing personal), seen."""
+    masked = not_shown(known.interactions, known.contents, known.cut)
+    asking = served.join(histories(pairs), "user_id", how="left").join(masked, "user_id", how="left")
+    own = F.when(F.col("arm") == PERSONALISED, F.col("own")).alias("own")
+    return asking.select("user_id", "arm", own, F.coalesce("seen", F.array().cast("array<string>")).alias("seen"))

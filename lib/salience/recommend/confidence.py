@@ -74,15 +74,10 @@ def preferences(interactions: DataFrame, cut: datetime, settings: RecommendSetti
     )
 
 
-def histories(preferences: DataFrame) -> DataFrame:
-    """Gather each person's preferences into one row.
-
-    Returns:
-        user_id, own: array of (content_id, weight), sorted by content_id.
-    """
-    return preferences.groupBy("user_id").agg(
-        F.array_sort(F.collect_list(F.struct("content_id", "weight"))).alias("own")
-    )
+def aged(preferences: DataFrame, cut: datetime) -> DataFrame:
+    """Return preferences with the age of what was done last: user_id, content_id, weight, age_days."""
+    age_days = (F.unix_micros(F.lit(cut)) - F.unix_micros("last_event_time")) / F.lit(_MICROSECONDS_PER_DAY)
+    return preferences.select("user_id", "content_id", "weight", age_days.alias("age_days"))
 
 
 def seen_contents(interactions: DataFrame, cut: datetime) -> DataFrame:

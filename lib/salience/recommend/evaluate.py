@@ -31,6 +31,7 @@ from salience.recommend.popularity import (
     popularity,
     popularity_settings,
 )
+from salience.recommend.scoring import Mix
 from salience.recommend.search import ranked
 from salience.recommend.split import Cuts, judged_people
 from salience.recommend.topk import in_blocks, top_k
@@ -38,7 +39,7 @@ from salience.recommend.variety import VARIETY, facts, variety
 from salience.settings.recommend import RecommendSettings
 from salience.stats.bootstrap import percentiles
 
-ALS = "als"
+ALS, BLEND = "als", "blend"
 SEGMENTS_AT_MOST = 20
 """So many segments of an attribute are judged, those of most people: each costs the driver a row a replicate."""
 HISTORIES = ((1, 4), (5, 19), (20, None))
@@ -89,6 +90,7 @@ def judged(
     settings: RecommendSettings,
     groups: DataFrame | None = None,
     tell: Callable[[str], None] | None = None,
+    blend: Mix | None = None,
 ) -> Iterator[Judged | None]:
     """Fit each model on what lies before `cut`, and judge it and popularity baselines on [cut, end).
 
@@ -103,6 +105,7 @@ def judged(
         groups: user_id, segment: what people are judged apart by, beside those of `segments`; at most SEGMENTS_AT_MOST
             values of each attribute count.
         tell: takes why a model other than ALS cannot be fitted, which is left out then; None stops there.
+        blend: the weights of a mix of the models that is judged, too, unless one of them is left out.
 
     Yields:
         what was measured; None where nobody can be judged.
@@ -117,7 +120,7 @@ def judged(
             return
         k = settings.evaluation_k
         with training(weighted, settings.als.blocks, tags(contents, cut)) as trained:
-            lists, fitted, refused = [], dict[str, Fitted](), set[str]()
+            lists, fitted, refused, mixes = [], dict[str, Fitted](), set[str](), dict[str, Mix]()
             if lives:
                 popular = popularity(interactions, cut, lives, settings).join(gone, "content_id", how="left_anti")
                 lists.append(_popular_lists(people, popular, lives, k, settings.block_mb))
@@ -132,9 +135,12 @@ def judged(
                     refused.add(name)
             if fitted:
                 asking = people.select("user_id", "seen").join(histories(weighted), "user_id", how="inner")
-                each = {name: {name: 1.0} for name in fitted}
-                lists.append(ranked(fitted, each, asking, k, hidden(contents, cut)))
-            names = [*(name for name in models if name not in refused), *map(model_name, lives)]
+                mixes = {name: {name: 1.0} for name in fitted}
+                if blend and fitted.keys() >= blend.keys():
+                    mixes[BLEND] = blend
+                lists.append(ranked(fitted, mixes, asking, k, hidden(contents, cut)))
+            names = [*(name for name in models if name not in refused), *mixes.keys() - models.keys()]
+            names += map(model_name, lives)
             of_segments = people.select("user_id", F.explode(segments(F.col("seen"))).alias("segment"))
             if groups is not None:
                 of_segments = of_segments.union(_largest(groups.join(people, "user_id", how="left_semi")))
@@ -145,6 +151,7 @@ def judged(
                 kept(ranking.per_person(listed, people, names, k).join(of_segments, "user_id")) as per_person,
             ):
                 fitted_with = {name: one.settings for name, one in fitted.items()}
+                fitted_with |= {name: {"weights": blend} for name in mixes.keys() - models.keys()}
                 yield Judged(per_person, listed, known, available, fitted_with)
 
 
@@ -187,8 +194,10 @@ def report(
     """
     window, lives = (cuts.choose_end, cuts.report_end), half_lives(settings)
     known = catalogue(settings, timed=False)
-    models = {ALS: als_at(choice.point, settings.als)} | {name: (known[name], None) for name in settings.compared}
-    with judged(interactions, contents, *window, models, lives, settings, groups, tell) as found:
+    blend = dict[str, float](settings.blend.items()) if BLEND in settings.compared else {}
+    others = [name for name in dict.fromkeys([*settings.compared, *blend]) if name not in (ALS, BLEND)]
+    models = {ALS: als_at(choice.point, settings.als)} | {name: (known[name], None) for name in others}
+    with judged(interactions, contents, *window, models, lives, settings, groups, tell, blend) as found:
         if found is None:
             return []
         k, varied = settings.evaluation_k, variety(found.lists, found.contents, settings.evaluation_k)
@@ -198,7 +207,7 @@ def report(
         covered = ranking.coverage(found.lists, found.available.count(), k).collect()
         fitted_with = found.fitted_with
     weights = als.weight_settings(settings)
-    used: dict[str, Any] = {name: {**fitted_with.get(name, {}), **weights} for name in models}
+    used: dict[str, Any] = {name: {**fitted_with.get(name, {}), **weights} for name in [*models, *fitted_with]}
     used |= {model_name(life): popularity_settings(life, settings) for life in lives}
     used |= {f"{ALS} - {other}": {ALS: used[ALS], other: used[other]} for other in used if other != ALS}
     compared, samples = _with_differences(values), _with_differences(drawn)
@@ -222,7 +231,7 @@ def report(
             "value": value,
             **ends,
             "users": users,
-            "is_published": name == ALS,
+            "is_published": name == ALS or (name == BLEND and BLEND in settings.ladder),
         }
         for segment, name, metric, value, ends, users in measured
     ]

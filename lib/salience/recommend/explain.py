@@ -6,8 +6,8 @@ and Volinsky, 2008, section 5):
     y_i' x = sum_j y_i' A^-1 (1 + alpha w_j) y_j
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,9 @@ from salience.recommend.topk import lists_of
 
 REASONS = 3
 """At most this many own contents explain a recommendation."""
+
+T_REASON = pa.struct([("content_id", pa.string()), ("contribution", pa.float64()), ("share", pa.float64())])
+"""An own content that raised a score, by how much, and as a share of all that raised it."""
 
 EXPLAINED = (
     "array<struct<content_id:string,score:double,"
@@ -38,10 +41,10 @@ def explain(lists: DataFrame, model: Model) -> DataFrame:
         model: from `foldin.model_of`.
 
     Returns:
-        the columns passed through, top: array of (content_id, score, because), because being the largest positive
-        contributions (at most REASONS), largest first, with their share of all positive contributions.
+        the columns passed through, own among them, top: array of (content_id, score, because), because being the
+        largest positive contributions (at most REASONS), largest first, with their share of all positive contributions.
     """
-    kept = [field for field in lists.schema if field.name not in ("own", "top")]
+    kept = [field for field in lists.schema if field.name != "top"]
     schema = T.StructType([*kept, T.StructField("top", T.DataType.fromDDL(EXPLAINED), False)])
     shared = lists.sparkSession.sparkContext.broadcast(model)
     return lists.mapInArrow(_explainer(shared, [field.name for field in kept]), schema)
@@ -58,7 +61,10 @@ def contributions(model: Model, own: Own, wanted: Integers) -> Doubles:
 
 @dataclass(frozen=True)
 class Reasons:
-    """The reasons of several contents one after the other, and how many each content has."""
+    """The reasons of several contents one after the other, and how many each content has.
+
+    places: which of the own contents they are.
+    """
 
     places: Integers
     values: Doubles
@@ -66,14 +72,22 @@ class Reasons:
     counts: Integers
 
 
-def strongest(contribution: Doubles, own: Own) -> Reasons:
-    """Pick the largest positive contributions to each wanted item; ties go to the smaller content_id."""
+NO_REASONS = Reasons(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.int64))
+"""Those of no content."""
+
+
+def strongest(contribution: Doubles) -> Reasons:
+    """Pick the largest positive contributions to each wanted item; ties go to the first of the own contents.
+
+    Args:
+        contribution: (own contents, wanted).
+    """
     order = np.argsort(-contribution, axis=0, kind="stable")[:REASONS]
     values = np.take_along_axis(contribution, order, axis=0).T
     positive = values > 0
     total = np.where(contribution > 0, contribution, 0.0).sum(axis=0)
     shares = values / np.where(total > 0, total, 1.0)[:, None]
-    return Reasons(own.places[order.T[positive]], values[positive], shares[positive], positive.sum(axis=1))
+    return Reasons(order.T[positive], values[positive], shares[positive], positive.sum(axis=1))
 
 
 def _explainer(
@@ -86,10 +100,8 @@ def _explainer(
             top = batch.column("top")
             flat, lengths = top.flatten(), pc.list_value_length(top).to_numpy(zero_copy_only=False)
             wanted = by_person(places_of(flat.field("content_id"), model.content_ids), lengths)
-            reasons = [
-                strongest(contributions(model, own, places), own) for own, places in zip(people, wanted, strict=True)
-            ]
-            columns = [flat.field("content_id"), flat.field("score"), _as_lists(reasons, model.content_ids)]
+            reasons = [_reasons_of(model, own, places) for own, places in zip(people, wanted, strict=True)]
+            columns = [flat.field("content_id"), flat.field("score"), because(reasons, model.content_ids)]
             explained = pa.StructArray.from_arrays(columns, ["content_id", "score", "because"])
             yield pa.RecordBatch.from_arrays(
                 [*(batch.column(name) for name in kept), lists_of(explained, lengths)], [*kept, "top"]
@@ -98,10 +110,23 @@ def _explainer(
     return explain_batches
 
 
-def _as_lists(reasons: list[Reasons], content_ids: pa.Array) -> pa.ListArray:
-    places = np.concatenate([r.places for r in reasons])
-    values = np.concatenate([r.values for r in reasons])
-    shares = np.concatenate([r.shares for r in reasons])
+def _reasons_of(model: Model, own: Own, wanted: Integers) -> Reasons:
+    if not len(wanted):
+        return NO_REASONS
+    found = strongest(contributions(model, own, wanted))
+    return replace(found, places=own.places[found.places])
+
+
+def because(reasons: Sequence[Reasons], content_ids: pa.Array) -> pa.ListArray:
+    """Return the reasons of each content as a list.
+
+    Args:
+        reasons: one after the other.
+        content_ids: what their places count.
+    """
+    told = [NO_REASONS, *reasons]
+    places, values, shares, counts = (
+        np.concatenate([getattr(one, name) for one in told]) for name in ("places", "values", "shares", "counts")
+    )
     columns = [content_ids.take(pa.array(places)), pa.array(values), pa.array(shares)]
-    because = pa.StructArray.from_arrays(columns, ["content_id", "contribution", "share"])
-    return lists_of(because, np.concatenate([r.counts for r in reasons]))
+    return lists_of(pa.StructArray.from_arrays(columns, fields=list(T_REASON)), counts)

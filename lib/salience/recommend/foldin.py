@@ -62,13 +62,13 @@ def fold_in(histories: DataFrame, model: Model) -> DataFrame:
     """Solve for each person's factors.
 
     Args:
-        histories: own (array of (content_id, weight), sorted); other columns are passed through.
+        histories: own (array of (content_id, weight), sorted, or null); other columns are passed through.
         model: from `model_of`.
 
     Returns:
-        the same columns, features (array<double>); only people with at least one own content that the model knows.
+        the same columns, features (array<double>; null for people with no own content that the model knows).
     """
-    schema = T.StructType([*histories.schema, T.StructField("features", T.ArrayType(T.DoubleType()), False)])
+    schema = T.StructType([*histories.schema, T.StructField("features", T.ArrayType(T.DoubleType()))])
     return histories.mapInArrow(_solver(histories.sparkSession.sparkContext.broadcast(model)), schema)
 
 
@@ -77,18 +77,22 @@ def _solver(shared: Broadcast[Model]) -> Callable[[Iterator[pa.RecordBatch]], It
         model = shared.value
         for batch in batches:
             people = own_contents(batch.column("own"), model.content_ids)
-            known = batch.filter(pa.array([len(own.places) > 0 for own in people], pa.bool_()))
-            equations = (normal_equation(model, own) for own in people if len(own.places))
-            features = [np.linalg.solve(matrix, terms.sum(axis=0)) for matrix, terms in equations]
-            column = pa.array(features, pa.list_(pa.float64()))
-            yield pa.RecordBatch.from_arrays([*known.columns, column], [*known.schema.names, "features"])
+            column = pa.array([_factors(model, own) for own in people], pa.list_(pa.float64()))
+            yield pa.RecordBatch.from_arrays([*batch.columns, column], [*batch.schema.names, "features"])
 
     return solve
 
 
+def _factors(model: Model, own: Own) -> Doubles | None:
+    if not len(own.places):
+        return None
+    matrix, terms = normal_equation(model, own)
+    return np.asarray(np.linalg.solve(matrix, terms.sum(axis=0)))
+
+
 def own_contents(own: pa.ListArray, content_ids: pa.Array) -> list[Own]:
     """Return what the model knows of each person's history."""
-    flat, lengths = own.flatten(), pc.list_value_length(own).to_numpy(zero_copy_only=False)
+    flat, lengths = own.flatten(), pc.fill_null(pc.list_value_length(own), 0).to_numpy(zero_copy_only=False)
     places = places_of(flat.field("content_id"), content_ids)
     # MLlib holds ratings in single precision.
     weights = flat.field("weight").to_numpy(zero_copy_only=False).astype(np.float32).astype(np.float64)

@@ -27,7 +27,7 @@ def rank(candidates: DataFrame, scores: DataFrame | None, people: DataFrame, k: 
     scored = _scored(candidates, scores)
     best_first = Window.partitionBy("platform", "user_id").orderBy(
         F.col("p_engage_24h").desc_nulls_last(),
-        F.col("source") == "trending",
+        F.col("place"),
         F.col("score").desc(),
         F.col("content_id"),
     )

@@ -93,8 +93,8 @@ def top_k(users: DataFrame, ranked: Catalogue, k: int, keep: Sequence[str] = ())
     into batches and items into blocks cannot show. Ties go to the smaller content_id.
 
     Args:
-        users: features (array<double> or array<float>, finite), seen (array<string>: what the user may not be shown),
-            and columns to pass through.
+        users: features (array<double> or array<float>, finite; null for an empty list), seen (array<string>: what the
+            user may not be shown), and columns to pass through.
         ranked: from `in_blocks`.
         k: length of the lists; they are shorter where there are fewer items.
         keep: of `features` and `seen`, those that are passed through, too.
@@ -133,12 +133,16 @@ def _walk(ranked: Catalogue) -> Iterator[tuple[pa.Array, Factors]]:
 
 def _lists(batch: pa.RecordBatch, content_ids: pa.Array, factors: Factors, k: int) -> pa.ListArray:
     """Return each user's best of one block."""
-    if not len(content_ids):
-        return lists_of(pa.array([], T_TOP), np.zeros(len(batch), np.int64))
-    queries = as_matrix(batch.column("features"))
+    lengths = np.zeros(len(batch), np.int64)
+    known = np.flatnonzero(batch.column("features").is_valid())
+    if not len(content_ids) or not len(known):
+        return lists_of(pa.array([], T_TOP), lengths)
+    asking = batch.select(["features", "seen"]).take(pa.array(known)) if len(known) < len(batch) else batch
+    queries = as_matrix(asking.column("features"))
     if not np.isfinite(queries).all():
         raise ValueError("the factors of some users hold NaN or infinite numbers: train the model again")
-    places, scores, lengths = best_products(queries, factors, *seen_places(batch.column("seen"), content_ids), k)
+    masked = seen_places(asking.column("seen"), content_ids)
+    places, scores, lengths[known] = best_products(queries, factors, *masked, k)
     top = pa.StructArray.from_arrays([content_ids.take(pa.array(places)), pa.array(scores)], fields=list(T_TOP))
     return lists_of(top, lengths)
 

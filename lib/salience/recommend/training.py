@@ -15,7 +15,8 @@ from salience.recommend import als
 from salience.recommend.als import Point, Ratings
 from salience.recommend.caching import kept
 from salience.recommend.foldin import Model, model_of
-from salience.recommend.models.interface import Training, training
+from salience.recommend.models.catalogue import catalogue
+from salience.recommend.models.interface import Parameters, Training, training
 from salience.recommend.models.similarity import Alike, Similarity
 from salience.recommend.pairs import pairs
 from salience.recommend.promotion import Promotion
@@ -23,26 +24,43 @@ from salience.recommend.split import end_of
 from salience.recommend.topk import collect_items
 from salience.settings.recommend import RecommendSettings
 
+ALS, BLEND = "als", "blend"
+UNTRAINED = ("blend", "tags", "segment_popular", "trending")
+"""Sources that are no models of their own."""
+
 COLUMNS = ["platform", "user_id", "content_id", "action", "event_time", "rating", "dwell_s", "video_length_s"]
 """What recommenders need of silver.interactions."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A model's frames, and the settings that it was fitted with."""
+
+    frames: Mapping[str, DataFrame]
+    settings: Parameters
 
 
 @dataclass(frozen=True)
 class Fit:
     """What was fitted on everything.
 
-    frames: to save: user_factors(user_id, features) and item_factors(content_id, features), array<float>.
+    models: by name, what each is made of, to save: `als` with user_factors(user_id, features) and
+        item_factors(content_id, features), array<float>, and the other sources that learn.
     content_similarity, user_similarity: rows of these tables of gold without release and platform.
     """
 
-    frames: Mapping[str, DataFrame]
+    models: Mapping[str, Made]
     content_similarity: DataFrame
     user_similarity: DataFrame
 
 
 @contextmanager
-def fitted(interactions: DataFrame, cut: datetime, settings: RecommendSettings) -> Iterator[Fit]:
-    """Fit ALS at the first point of its grid, and the neighbours of contents and people, on everything before `cut`.
+def fitted(
+    interactions: DataFrame, cut: datetime, settings: RecommendSettings, tell: Callable[[str], None]
+) -> Iterator[Fit]:
+    """Fit what recommends on everything before `cut`: ALS, and each other source that learns, at their first points.
+
+    A source other than ALS that cannot be fitted is told, and left out.
 
     Yields:
         what was fitted, for as long as the block lasts.
@@ -51,21 +69,37 @@ def fitted(interactions: DataFrame, cut: datetime, settings: RecommendSettings) 
         InputError: there is nothing to train on.
     """
     with _trained(interactions, cut, settings) as trained:
-        yield Fit(_factors(trained, settings), *_neighbours(trained, settings))
+        models = {ALS: Made(_factors(trained, settings), als.fit_settings(als.grid(settings.als)[0], settings))}
+        known = catalogue(settings, timed=False)
+        for name in trained_sources(settings):
+            if name != ALS:
+                try:
+                    made = known[name].fit(trained, known[name].grid(trained)[0])
+                except InputError as error:
+                    tell(f"no new {name}: {error}")
+                else:
+                    models[name] = Made(made.frames(), {**made.settings, **als.weight_settings(settings)})
+        yield Fit(models, *_neighbours(trained, settings))
+
+
+def trained_sources(settings: RecommendSettings) -> list[str]:
+    """Return the sources that are models of jobs/train_recommender.py: of the ladder, and the parts of its blend."""
+    parts = settings.blend if BLEND in settings.ladder else {}
+    return sorted({*settings.ladder, *parts} - {*UNTRAINED})
 
 
 def fitted_before(
     interactions: DataFrame, days: Sequence[date], settings: RecommendSettings, tell: Callable[[str], None]
-) -> Iterator[tuple[date, Mapping[str, DataFrame]]]:
+) -> Iterator[tuple[date, Made]]:
     """Fit ALS alone on what was known at the end of each day; a day with nothing to train on is told, and left out.
 
     Yields:
-        the day, and its frames to save (see Fit), which are gone once the next day is asked for.
+        the day, and the model, which is gone once the next day is asked for.
     """
     for day in days:
         try:
             with _trained(interactions, end_of(day), settings) as trained:
-                yield day, _factors(trained, settings)
+                yield day, Made(_factors(trained, settings), als.fit_settings(als.grid(settings.als)[0], settings))
         except InputError as error:
             tell(f"nothing was fitted as of {day}: {error}")
 
@@ -98,25 +132,28 @@ def _factors(trained: Training, settings: RecommendSettings) -> Mapping[str, Dat
 
 def _neighbours(trained: Training, settings: RecommendSettings) -> tuple[DataFrame, DataFrame]:
     tried = settings.search
-    near = ([settings.similar], tried.shrinkages[:1], [0.0], [None], tried.longest_history)
-    contents, people = Similarity(*near), Alike(*near)
-    alike = contents.fit(trained, contents.grid(trained)[0]).content_similarity
-    users_alike = people.fit(trained, people.grid(trained)[0]).user_similarity
+    near = (tried.shrinkages[:1], [0.0], [None], tried.longest_history)
+    # What the source `similarity` found is found once.
+    contents, people = Similarity([max(settings.similar, *tried.neighbours)], *near), Alike([settings.similar], *near)
+    point = {"power": 0.0, "shrinkage": tried.shrinkages[0], "neighbours": settings.similar, "half_life_days": None}
     method = F.lit("cosine").alias("method")
-    return alike.select("*", method), users_alike.select("*", method)
+    alike = contents.fit(trained, point).content_similarity
+    return alike.select("*", method), people.fit(trained, point).user_similarity.select("*", method)
 
 
-def manifest(platform: str, cut: datetime, promotion: Promotion, inputs: Mapping[str, int]) -> dict[str, Any]:
+def manifest(
+    name: str, made: Made, platform: str, cut: datetime, promotion: Promotion, inputs: Mapping[str, int]
+) -> dict[str, Any]:
     """Return what identifies a model: settings, ids, cut, table versions read, and how it was chosen."""
     verdict = promotion.verdict
     return {
-        "model": "als",
+        "model": name,
         "platform": platform,
         "cut": cut.isoformat(),
-        "settings": als.fit_settings(verdict.point, verdict.settings),
+        "settings": made.settings,
         "ids": "MLlib's ids are the ranks, from 0, of the sorted user_id and content_id of these frames",
         "inputs": dict(inputs),
-        "tried": {name: round(ndcg, 6) for name, ndcg in promotion.tried.items()},
+        "tried": {point: round(ndcg, 6) for point, ndcg in promotion.tried.items()},
         "gate": {"is_promoted": verdict.is_promoted, "why": verdict.why},
     }
 

@@ -7,6 +7,11 @@ from pydantic import Field, field_validator, model_validator
 from salience.actions import UNDONE_BY
 from salience.settings.group import MAX_DAYS, Action, Count, Group, NotNegative, Share, Weight
 
+Source = Literal["als", "similarity", "ease", "svd", "blend", "tags", "segment_popular", "trending"]
+"""What may propose contents to people."""
+Part = Literal["als", "similarity", "ease", "svd"]
+"""What a blend may be made of."""
+
 
 class AlsSettings(Group):
     """MLlib ALS with implicit preferences; `alphas` and `regularisations` span the grid that is tried."""
@@ -127,6 +132,18 @@ class RecommendSettings(Group):
     """Candidates a person before ranking; at least k."""
     block_mb: float = Field(gt=0)
     """Factors that are ranked take about so many 10^6 bytes of each task; larger ones are walked in blocks."""
+    ladder: dict[Source, Count]
+    """Who proposes candidates, the one to prefer first, and how many before the later ones get their turn; what is left
+    of `candidates` is filled in this order. `trending` is the last one: it always has something."""
+    blend: dict[Part, Weight]
+    """What `blend` is made of, and the weight of each part's standard scores."""
+    recent_half_life_days: float = Field(gt=0)
+    """`similarity`, `ease`, `svd` and `tags` propose what is like somebody's last contents: after so many days one of
+    them counts half."""
+    segment_by: list[str]
+    """Attributes of silver.users that tell whose popularity `segment_popular` proposes to whom."""
+    blocked_tags: list[str]
+    """No content with one of these tags is shown to anybody (brand safety)."""
     window_days: int = Field(ge=1, le=MAX_DAYS)
     """Days of history, the as-of day included."""
     half_life_days: float = Field(gt=0)
@@ -153,8 +170,9 @@ class RecommendSettings(Group):
     """Length of the choosing window and of the reporting window, in days."""
     evaluation_k: int = Field(ge=1)
     """The k of ndcg@k and recall@k."""
-    compared: list[Literal["similarity", "user_similarity", "ease", "svd", "tags"]]
-    """Recommenders that ALS is judged beside, each at the first point of its grid in `search`."""
+    compared: list[Literal["similarity", "user_similarity", "ease", "svd", "tags", "blend"]]
+    """Recommenders that ALS is judged beside, each at the first point of its grid in `search`; `blend` brings its parts
+    along."""
     popularity_half_lives_days: list[Weight] = Field(min_length=1)
     """Half-lives of the popularity baselines."""
     trending_half_life_days: float = Field(gt=0)
@@ -173,6 +191,21 @@ class RecommendSettings(Group):
             if undo in weights:
                 raise ValueError(f"{undo} takes back what it undoes, and has no weight of its own: leave it out")
         return weights
+
+    @field_validator("ladder")
+    @classmethod
+    def _ends_with_trending(cls, ladder: dict[Source, int]) -> dict[Source, int]:
+        if list(ladder)[-1:] != ["trending"]:
+            raise ValueError("the last source must be trending, which has something for everyone")
+        return ladder
+
+    @model_validator(mode="after")
+    def _ladder_fits(self) -> "RecommendSettings":
+        if (wanted := sum(self.ladder.values())) > self.candidates:
+            raise ValueError(f"the places of the ladder ({wanted}) must be at most candidates ({self.candidates})")
+        if "blend" in self.ladder and not self.blend:
+            raise ValueError("the ladder has a blend, but `blend` names no part of it")
+        return self
 
     @model_validator(mode="after")
     def _candidates_cover_k(self) -> "RecommendSettings":

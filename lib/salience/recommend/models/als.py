@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -48,12 +49,23 @@ class AlsScorer(Scorer):
 
     def contributions(self, own: pa.StructArray, wanted: Integers) -> Doubles:
         """Return what each own content adds, see explain.py."""
+        return self._contributions(own, self.model.factors[wanted])
+
+    def mean_contributions(self, own: pa.StructArray) -> Doubles:
+        """Return what each own content adds to a content of mean factors."""
+        return self._contributions(own, self._mean_factors)[:, 0]
+
+    @cached_property
+    def _mean_factors(self) -> Doubles:
+        return np.asarray(self.model.factors.mean(axis=0, keepdims=True))
+
+    def _contributions(self, own: pa.StructArray, wanted: Doubles) -> Doubles:
         places = places_of(own.field("content_id"), self.content_ids)
         known = places >= 0
         told = np.zeros((len(own), len(wanted)))
         if known.any():
             matrix, terms = normal_equation(self.model, Own(places[known], self.weighing.values(own)[known]))
-            told[known] = terms @ np.linalg.solve(matrix, self.model.factors[wanted].T)
+            told[known] = terms @ np.linalg.solve(matrix, wanted.T)
         return told
 
 

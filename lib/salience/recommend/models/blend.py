@@ -16,9 +16,7 @@ from pyspark.sql import DataFrame
 
 from salience.recommend.models.interface import Doubles, Fitted, Integers, Parameters, Recommender, Scorer, Training
 from salience.recommend.scoring import Mix, Panel, deviations, mixed, panel
-
-_TERMS_AT_ONCE = 2_000_000
-"""Contributions to one part's scores that a task holds at a time: 16 MB of doubles."""
+from salience.recommend.topk import lists_of
 
 
 @dataclass(frozen=True)
@@ -70,17 +68,11 @@ def standard_contributions(scorer: Scorer, own: pa.StructArray, wanted: Integers
     Returns:
         (own, wanted), 0 where the person's scores have no spread; None if the scorer does not tell.
     """
-    size, at_once = len(scorer.content_ids), max(1, _TERMS_AT_ONCE // max(1, len(own)))
-    scores, sums = np.zeros((1, size)), np.zeros((len(own), 1))
-    for start in range(0, size, at_once):
-        block = np.arange(start, min(start + at_once, size))
-        terms = scorer.contributions(own, block)
-        if terms is None:
-            return None
-        scores[0, block] = terms.sum(axis=0)
-        sums += terms.sum(axis=1, keepdims=True)
     of_wanted = scorer.contributions(own, wanted)
-    return None if of_wanted is None else np.asarray((of_wanted - sums / max(1, size)) / deviations(scores))
+    if of_wanted is None:
+        return None
+    alone = pa.RecordBatch.from_arrays([lists_of(own, np.array([len(own)]))], ["own"])
+    return np.asarray((of_wanted - scorer.mean_contributions(own)[:, None]) / deviations(scorer.scores(alone)))
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,10 @@ class Scorer(ABC):
         """
         return None
 
+    def mean_contributions(self, own: pa.StructArray) -> Doubles:
+        """Return the mean over all contents of what each own content adds, (own,), where `contributions` tells it."""
+        raise NotImplementedError
+
 
 class Fitted(Protocol):
     """A fitted model."""

@@ -1,6 +1,7 @@
 """Scores that are sums over a person's own contents: `ease`, `similarity` and `svd` differ in the item weights only."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,11 @@ class ItemWeights(Scorer):
     weights: Doubles | sp.csr_matrix
     weighing: Weighing
 
+    @cached_property
+    def _mean_weights(self) -> Doubles:
+        """What each content adds to others on average, for a weight of 1."""
+        return np.asarray(self.weights.mean(axis=1)).ravel()
+
     def scores(self, asking: pa.RecordBatch) -> Doubles:
         """Return (people, contents) scores."""
         product = history_matrix(asking.column("own"), self.content_ids, self.weighing) @ self.weights
@@ -32,6 +38,11 @@ class ItemWeights(Scorer):
         told[known] = whole * self.weighing.values(own)[known][:, None]
         return told
 
+    def mean_contributions(self, own: pa.StructArray) -> Doubles:
+        """Return the means of the terms."""
+        places = places_of(own.field("content_id"), self.content_ids)
+        return np.where(places >= 0, self._mean_weights[places] * self.weighing.values(own), 0.0)
+
 
 @dataclass(frozen=True)
 class ItemVectors(Scorer):
@@ -41,6 +52,11 @@ class ItemVectors(Scorer):
     vectors: Doubles
     scales: Doubles
     weighing: Weighing
+
+    @cached_property
+    def _mean_vector(self) -> Doubles:
+        """The mean of what a vector is multiplied by."""
+        return np.asarray((self.vectors * self.scales[:, None]).mean(axis=0))
 
     def scores(self, asking: pa.RecordBatch) -> Doubles:
         """Return (people, contents) scores."""
@@ -55,3 +71,9 @@ class ItemVectors(Scorer):
         values = (self.weighing.values(own)[known] / self.scales[places[known]])[:, None]
         told[known] = (self.vectors[places[known]] * values) @ self.vectors[wanted].T * self.scales[wanted]
         return told
+
+    def mean_contributions(self, own: pa.StructArray) -> Doubles:
+        """Return the means of the terms."""
+        places = places_of(own.field("content_id"), self.content_ids)
+        means = self.vectors[places] @ self._mean_vector * self.weighing.values(own) / self.scales[places]
+        return np.where(places >= 0, means, 0.0)

@@ -105,6 +105,25 @@ class SegmentPopular:
         return FittedPopular(settings, frames["totals"], frames["segments"])
 
 
+def segment_scorer(pairs: DataFrame, segments: DataFrame, prior_pairs: float) -> PopularScorer | None:
+    """Return what is popular in each segment, and nothing for people without one; None where no segment did anything.
+
+    Args:
+        pairs: user_id, content_id, weight (double, > 0).
+        segments: user_id, segment.
+        prior_pairs: a segment is taken to hold so many pairs more, spread like everyone's.
+    """
+    weight = exact_sum(F.col("weight")).alias("score")
+    of_all = pairs.groupBy(F.lit(EVERYONE).alias("segment"), "content_id").agg(weight)
+    of_segments = pairs.join(segments, "user_id", how="inner").groupBy("segment", "content_id").agg(weight)
+    told = {"prior_pairs": prior_pairs, "pairs": pairs.count()}
+    if not told["pairs"]:
+        return None
+    scorer = FittedPopular(told, of_all.union(of_segments), segments).scorer()
+    scorer.totals[0] = 0.0
+    return scorer if len(scorer.segments) > 1 else None
+
+
 def _everyone(training: Training, parameters: Parameters) -> DataFrame:
     return _totals(training.pairs.withColumn("segment", F.lit(EVERYONE)), training, parameters)
 

@@ -35,19 +35,35 @@ class Tags:
     def fit(self, training: Training, parameters: Parameters) -> FittedVectors:
         """Fit it; contents without tags get no scores."""
         assert training.tags is not None, "grid gives no point without tags"
-        named = training.tags.select("content_id", _names().alias("names")).where(F.size("names") > 0)
-        stages: list[Estimator[Any] | Transformer] = [
-            CountVectorizer(inputCol="names", outputCol="counts", vocabSize=self.vocabulary, binary=True),
-            IDF(inputCol="counts", outputCol="weighted"),
-            Normalizer(inputCol="weighted", outputCol="unit"),
-        ]
-        unit = Pipeline(stages=stages).fit(named).transform(named)
-        vectors = unit.select("content_id", vector_to_array(F.col("unit")).alias("features"), F.lit(1.0).alias("scale"))
-        return FittedVectors.of(parameters, vectors)
+        return FittedVectors.of(parameters, _vectors(training.tags, self.vocabulary))
 
     def load(self, frames: Mapping[str, DataFrame], settings: Parameters) -> FittedVectors:
         """Return the model that had these frames and settings."""
         return FittedVectors.of(settings, frames["item_vectors"])
+
+
+def fitted_tags(tags: DataFrame, vocabulary: int, half_life_days: float | None) -> FittedVectors | None:
+    """Return the model of contents whose tags are known; None where no content has any.
+
+    Args:
+        tags: content_id, tags.
+        vocabulary: how many tags count: the most frequent ones.
+        half_life_days: after so many days an own content counts half; None for never.
+    """
+    if tags.where(F.size(_names()) > 0).isEmpty():
+        return None
+    return FittedVectors.of({"power": 0.0, "half_life_days": half_life_days}, _vectors(tags, vocabulary))
+
+
+def _vectors(tags: DataFrame, vocabulary: int) -> DataFrame:
+    named = tags.select("content_id", _names().alias("names")).where(F.size("names") > 0)
+    stages: list[Estimator[Any] | Transformer] = [
+        CountVectorizer(inputCol="names", outputCol="counts", vocabSize=vocabulary, binary=True),
+        IDF(inputCol="counts", outputCol="weighted"),
+        Normalizer(inputCol="weighted", outputCol="unit"),
+    ]
+    unit = Pipeline(stages=stages).fit(named).transform(named)
+    return unit.select("content_id", vector_to_array(F.col("unit")).alias("features"), F.lit(1.0).alias("scale"))
 
 
 def _names() -> Column:

@@ -1,0 +1,220 @@
+"""The fallback ladder: sources that propose contents to people, best first, so that everyone gets a full list.
+
+One pass over people: each source scores, what may not be shown is masked, each gets its number of places in turn, and
+the room that is left is filled in the order of the ladder. A content comes once, by the first source with a place for
+it. The last rung knows every content that may be shown, so a list is short only where these are fewer.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark import Broadcast
+from pyspark.sql import DataFrame
+
+from salience.recommend.arms import PERSONALISED
+from salience.recommend.best import Doubles, Integers, best
+from salience.recommend.explain import NO_REASONS, T_REASON, Reasons, because, strongest
+from salience.recommend.models.interface import Scorer, places_of
+from salience.recommend.topk import seen_places
+
+LISTED = (
+    "user_id string, arm string, place int, content_id string, score double, source string, "
+    "because array<struct<content_id:string,contribution:double,share:double>>"
+)
+T_BECAUSE = pa.list_(T_REASON)
+
+_SCORES_AT_ONCE = 2_000_000
+"""Scores of one source that a task holds at a time: 16 MB of doubles."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A source of proposals.
+
+    name: one of tables.recommendations.SOURCES.
+    places: it may propose so many contents before the later ones get their turn.
+    scorer: None where a column of the asking, named like the source, holds its proposals (array of (content_id, score,
+        because), best first) already.
+    for_everyone: whether it serves all people, and proposes whatever it knows. One that is personal serves the
+        personalised arm alone, and proposes what it scores above 0, for what it knows nothing of has 0.
+    """
+
+    name: str
+    places: int
+    scorer: Scorer | None = None
+    for_everyone: bool = False
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs, first the one to prefer, over the contents that may be shown.
+
+    content_ids: sorted.
+    length: of the lists.
+    """
+
+    rungs: Sequence[Rung]
+    content_ids: pa.Array
+    length: int
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Contents proposed to the people of a batch, by rung, person and rank; `content` counts Ladder.content_ids."""
+
+    rung: Integers
+    person: Integers
+    content: Integers
+    score: Doubles
+
+
+def climb(asking: DataFrame, ladder: Ladder) -> DataFrame:
+    """List each person's contents.
+
+    Args:
+        asking: user_id, arm, own (HISTORY, or null), seen (array of content_id: what may not be shown), and the columns
+            that the rungs read.
+        ladder: see there.
+
+    Returns:
+        LISTED: a row for each entry; place counts from 1, in the order of the rungs, and within one of its scores.
+    """
+    return asking.mapInArrow(_climber(asking.sparkSession.sparkContext.broadcast(ladder)), LISTED)
+
+
+def _climber(shared: Broadcast[Ladder]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def list_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        ladder = shared.value
+        at_once = max(1, _SCORES_AT_ONCE // max(1, len(ladder.content_ids)))
+        for whole in batches:
+            for start in range(0, whole.num_rows, at_once):
+                yield _listed(whole.slice(start, at_once), ladder)
+
+    return list_all
+
+
+def _listed(batch: pa.RecordBatch, ladder: Ladder) -> pa.RecordBatch:
+    found = [_proposals(batch, ladder, number) for number in range(len(ladder.rungs))]
+    every = Proposals(*(np.concatenate([getattr(p, name) for p in found]) for name in Proposals.__annotations__))
+    quotas = np.array([rung.places for rung in ladder.rungs], np.int64)
+    taken = chosen(every, quotas, ladder.length)
+    person, rung, content = every.person[taken], every.rung[taken], every.content[taken]
+    place = (within(person) + 1).astype(np.int32)
+    names = pa.array([rung.name for rung in ladder.rungs], pa.string())
+    columns = {
+        "user_id": batch.column("user_id").take(pa.array(person)),
+        "arm": batch.column("arm").take(pa.array(person)),
+        "place": pa.array(place),
+        "content_id": ladder.content_ids.take(pa.array(content)),
+        "score": pa.array(every.score[taken]),
+        "source": names.take(pa.array(rung)),
+        "because": _because(batch, ladder, person, rung, content),
+    }
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _proposals(batch: pa.RecordBatch, ladder: Ladder, number: int) -> Proposals:
+    """Return what one rung proposes, by person and rank."""
+    rung = ladder.rungs[number]
+    if rung.scorer is None:
+        lists = batch.column(rung.name)
+        flat, lengths = lists.flatten(), pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+        content = places_of(flat.field("content_id"), ladder.content_ids)
+        score = flat.field("score").to_numpy(zero_copy_only=False)
+        person, known = np.repeat(np.arange(len(batch)), lengths), content >= 0
+        person, content, score = person[known], content[known], score[known]
+    else:
+        scores = np.array(rung.scorer.scores(batch))
+        may_propose = places_of(rung.scorer.content_ids, ladder.content_ids)
+        scores[:, may_propose < 0] = -np.inf
+        if not rung.for_everyone:
+            scores[scores <= 0] = -np.inf
+            scores[~pc.equal(batch.column("arm"), PERSONALISED).to_numpy(zero_copy_only=False)] = -np.inf
+        masked = seen_places(batch.column("seen"), rung.scorer.content_ids)
+        column, score, lengths = best(scores, *masked, ladder.length)
+        person, content = np.repeat(np.arange(len(batch)), lengths), may_propose[column]
+    return Proposals(np.full(len(person), number), person, content, score)
+
+
+def chosen(every: Proposals, quotas: Integers, length: int) -> Integers:
+    """Return which proposals make the lists, by person, rung and rank.
+
+    Each rung in turn gets its places, with what it proposes that no earlier one has taken; then each in turn gets the
+    room that is left.
+
+    Args:
+        every: by rung, person and rank.
+        quotas: places of each rung before the later ones get their turn.
+        length: of the lists; at least the sum of the quotas.
+    """
+    pair = every.person * (1 + every.content.max(initial=0)) + every.content
+    of_rung = [np.flatnonzero(every.rung == number) for number in range(len(quotas))]
+    room = np.full(1 + every.person.max(initial=0), length)
+    taken = np.empty(0, np.int64)
+    for limits in (quotas, np.full(len(quotas), length)):
+        for mine, limit in zip(of_rung, limits, strict=True):
+            free = mine[~np.isin(pair[mine], pair[taken])]
+            person = every.person[free]
+            picked = free[within(person) < np.minimum(limit, room[person])]
+            room -= np.bincount(every.person[picked], minlength=len(room))
+            taken = np.concatenate([taken, picked])
+    return np.asarray(taken[np.lexsort((taken, every.person[taken]))])
+
+
+def within(groups: Integers) -> Integers:
+    """Return each element's place, from 0, among the equal ones that it stands among."""
+    begins = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]])) if len(groups) else groups
+    return np.arange(len(groups)) - np.repeat(begins, np.diff(np.append(begins, len(groups))))
+
+
+def _because(
+    batch: pa.RecordBatch, ladder: Ladder, person: Integers, rung: Integers, content: Integers
+) -> pa.ListArray:
+    """Return each entry's reasons; null where its source has none."""
+    told, order = [], []
+    for number, source in enumerate(ladder.rungs):
+        mine = np.flatnonzero(rung == number)
+        order.append(mine)
+        if source.scorer is None:
+            told.append(_given(batch.column(source.name), ladder, person[mine], content[mine]))
+        else:
+            told.append(_explained(batch.column("own"), source.scorer, ladder, person[mine], content[mine]))
+    back = np.argsort(np.concatenate(order), kind="stable")
+    return pa.concat_arrays(told).take(pa.array(back))
+
+
+def _given(lists: pa.ListArray, ladder: Ladder, person: Integers, content: Integers) -> pa.ListArray:
+    """Return the reasons that came with the proposals."""
+    flat = lists.flatten()
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    size = len(ladder.content_ids) + 1
+    there = np.repeat(np.arange(len(lists)), lengths) * size + places_of(flat.field("content_id"), ladder.content_ids)
+    sorted_ = np.argsort(there, kind="stable")
+    found = sorted_[np.searchsorted(there[sorted_], person * size + content)] if len(person) else person
+    return flat.field("because").cast(T_BECAUSE).take(pa.array(found))
+
+
+def _explained(own: pa.ListArray, scorer: Scorer, ladder: Ladder, person: Integers, content: Integers) -> pa.ListArray:
+    """Return the reasons by a scorer's contributions; nulls where it does not tell any."""
+    offsets = own.offsets.to_numpy()
+    wanted = places_of(ladder.content_ids.take(pa.array(content)), scorer.content_ids)
+    reasons: list[Reasons] = [NO_REASONS]
+    for begin, end in zip(*_runs(person), strict=True):
+        first, last = offsets[person[begin]], offsets[person[begin] + 1]
+        terms = scorer.contributions(own.values.slice(first, last - first), wanted[begin:end])
+        if terms is None:
+            return pa.nulls(len(person), T_BECAUSE)
+        found = strongest(terms)
+        reasons.append(Reasons(found.places + first, found.values, found.shares, found.counts))
+    return because(reasons, own.values.field("content_id"))
+
+
+def _runs(groups: Integers) -> tuple[Integers, Integers]:
+    """Return where runs of equal elements begin and end."""
+    edges = np.flatnonzero(np.diff(groups)) + 1
+    if not len(groups):
+        return edges, edges
+    return np.concatenate([[0], edges]), np.append(edges, len(groups))

@@ -1,0 +1,143 @@
+"""The sources of the ladder: what of a release's models, and of what is known of a platform, becomes a rung."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from salience.models.store import LoadedModel
+from salience.profiles.segments import combined
+from salience.recommend.availability import NOTHING_BLOCKED, Blocks, newest_versions, unavailable
+from salience.recommend.explain import explain
+from salience.recommend.foldin import fold_in
+from salience.recommend.ladder import Rung
+from salience.recommend.models.blend import BlendScorer
+from salience.recommend.models.catalogue import catalogue
+from salience.recommend.models.interface import Scorer
+from salience.recommend.models.popular import EVERYONE, PopularScorer, segment_scorer
+from salience.recommend.models.tags import fitted_tags
+from salience.recommend.pairs import tags
+from salience.recommend.popularity import popularity
+from salience.recommend.scoring import panel
+from salience.recommend.topk import collect_items, in_blocks, top_k
+from salience.recommend.training import for_tasks, trained_sources
+from salience.settings.recommend import RecommendSettings
+
+ALS, BLEND, TAGS, SEGMENT_POPULAR, TRENDING = "als", "blend", "tags", "segment_popular", "trending"
+
+Models = Mapping[str, LoadedModel]
+"""Saved models of a platform, by the name of the source."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a platform before `cut`; later rows may be there, too.
+
+    interactions, contents, users: rows of silver.
+    cut: UTC.
+    blocks: what may not be shown.
+    fewest: a segment of fewer people is nobody's.
+    """
+
+    interactions: DataFrame
+    contents: DataFrame
+    users: DataFrame
+    cut: datetime
+    blocks: Blocks = NOTHING_BLOCKED
+    fewest: int = 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the ladder is built.
+
+    known: of the platform.
+    models: of `trained_sources`, those that there are.
+    pairs: user_id, content_id, weight, age_days; held.
+    shown: content_id, features (one number: how popular it is of late) of all that may be shown; held.
+    """
+
+    known: Known
+    models: Models
+    pairs: DataFrame
+    shown: DataFrame
+    settings: RecommendSettings
+
+
+def missing(name: str, models: Models, settings: RecommendSettings) -> list[str]:
+    """Return the models without which a source cannot be."""
+    needed = list(settings.blend) if name == BLEND else [name] if name in trained_sources(settings) else []
+    return [model for model in needed if model not in models]
+
+
+def with_rung(asking: DataFrame, name: str, places: int, at: Place) -> tuple[DataFrame, Rung | None]:
+    """Build one rung.
+
+    Args:
+        asking: user_id, arm, own, seen, and what earlier rungs read.
+        name, places: of settings.ladder; none of its models is `missing`.
+        at: where.
+
+    Returns:
+        the asking with what the rung reads, and the rung; None where it has nothing to go on.
+    """
+    settings, known = at.settings, at.known
+    if name == ALS:
+        return _with_als(asking, at), Rung(name, places)
+    if name == SEGMENT_POPULAR:
+        segments = combined(known.users, known.cut, settings.segment_by, known.fewest)
+        scorer = segment_scorer(at.pairs, segments, settings.search.segment_prior_pairs)
+        return asking.join(segments, "user_id", how="left"), Rung(name, places, scorer) if scorer else None
+    if name == TRENDING:
+        return asking, Rung(name, places, _trending(at.shown), for_everyone=True)
+    if name == TAGS:
+        of_contents = tags(known.contents, known.cut)
+        fitted = fitted_tags(of_contents, settings.search.tag_vocabulary, settings.recent_half_life_days)
+        return asking, None if fitted is None else Rung(name, places, fitted.scorer())
+    if name == BLEND:
+        return asking, Rung(name, places, _blend(at))
+    return asking, Rung(name, places, _loaded(name, at, settings.recent_half_life_days))
+
+
+def trending_items(known: Known, settings: RecommendSettings) -> DataFrame:
+    """Return every content that may be shown with its popularity of late: content_id, features (one score).
+
+    Contents that nobody touched yet are among them.
+    """
+    popular = popularity(known.interactions, known.cut, [settings.trending_half_life_days], settings)
+    told = newest_versions(known.contents, "content_id", known.cut).select("content_id")
+    untouched = told.join(popular, "content_id", how="left_anti").select("content_id", F.array(F.lit(0.0)))
+    gone = unavailable(known.contents, known.cut, known.blocks)
+    return popular.union(untouched).join(gone, "content_id", how="left_anti")
+
+
+def _with_als(asking: DataFrame, at: Place) -> DataFrame:
+    """Add `als`: what ALS ranks highest for each person, folded in from their history, and why."""
+    saved = at.models[ALS]
+    items = saved.frames["item_factors"]
+    model = for_tasks(items, saved.manifest)
+    ranked = in_blocks(items.join(at.shown, "content_id", how="left_semi"), at.settings.block_mb)
+    lists = top_k(fold_in(asking, model), ranked, at.settings.candidates, keep=["seen"])
+    return explain(lists, model).withColumnRenamed("top", ALS)
+
+
+def _trending(shown: DataFrame) -> PopularScorer:
+    items = collect_items(shown)
+    return PopularScorer(items.content_ids, pa.array([EVERYONE]), items.factors.reshape(1, -1))
+
+
+def _loaded(name: str, at: Place, half_life_days: float | None) -> Scorer:
+    """Return a saved model whose weights of own contents fade with their age."""
+    saved = at.models[name]
+    parameters = {**saved.manifest["settings"], "half_life_days": half_life_days}
+    return catalogue(at.settings, timed=False)[name].load(saved.frames, parameters).scorer()
+
+
+def _blend(at: Place) -> BlendScorer:
+    weights = dict[str, float](sorted(at.settings.blend.items()))
+    # As they were judged: the weights of pairs have faded already.
+    parts = panel({name: _loaded(name, at, None) for name in weights}, {BLEND: weights})
+    return BlendScorer(parts.content_ids, parts, weights)

@@ -1,0 +1,154 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salience.recommend.arms import HELD_OUT, NOT_PERSONALISED, PERSONALISED
+from salience.recommend.ladder import Ladder, Proposals, Rung, chosen, climb, within
+from salience.recommend.models.interface import HISTORY, Weighing
+from salience.recommend.models.linear import ItemWeights
+from salience.recommend.models.popular import EVERYONE, PopularScorer
+
+ASKING = (
+    f"user_id string, arm string, own {HISTORY}, seen array<string>, als array<struct<content_id:string, score:double,"
+    "because:array<struct<content_id:string,contribution:double,share:double>>>>"
+)
+IDS, NONE = pa.array(list("abcdef")), pa.array([], pa.string())
+
+
+def alike(*pairs):
+    """Similarity of contents: (own content, other, weight)."""
+    ids = IDS.to_pylist()
+    weights = np.zeros((6, 6))
+    for own, other, value in pairs:
+        weights[ids.index(own), ids.index(other)] = value
+    return ItemWeights(IDS, sp.csr_matrix(weights), Weighing())
+
+
+def popular(**scores):
+    names = sorted(scores)
+    return PopularScorer(pa.array(names), pa.array([EVERYONE]), np.array([[scores[name] for name in names]]))
+
+
+TRENDING = popular(a=6.0, b=5.0, c=4.0, d=3.0, e=2.0, f=0.0)
+
+
+def person(name, arm=PERSONALISED, own=(), seen=(), als=None):
+    proposed = None if als is None else [(c, s, [("a", s, 1.0)]) for c, s in als]
+    return (name, arm, [(c, w, 0.0) for c, w in own] or None, list(seen), proposed)
+
+
+def listed(spark, people, rungs, length, ids=IDS):
+    rows = climb(spark.createDataFrame(people, ASKING), Ladder(tuple(rungs), ids, length)).collect()
+    told = {}
+    for row in sorted(rows, key=lambda r: (r["user_id"], r["place"])):
+        told.setdefault(row["user_id"], []).append(row)
+    for mine in told.values():
+        assert [row["place"] for row in mine] == list(range(1, len(mine) + 1))
+    return told
+
+
+def named(rows):
+    return [(row["content_id"], row["source"]) for row in rows]
+
+
+def test_each_source_gets_its_places_then_the_room_is_filled_in_their_order_and_nothing_comes_twice(spark):
+    rungs = [
+        Rung("als", 2),
+        Rung("similarity", 1, alike(("a", "b", 0.5), ("a", "e", 0.4))),
+        Rung("trending", 1, TRENDING, for_everyone=True),
+    ]
+    als = [("b", 0.9), ("c", 0.8), ("d", 0.7)]
+    told = listed(
+        spark,
+        [
+            person("known", own=[("a", 1.0)], seen=["a"], als=als),
+            person("no als", own=[("a", 1.0)], seen=["a"]),
+            person("new"),
+            person("held out", HELD_OUT, own=[("a", 1.0)], seen=["a"]),
+            person("refuses", NOT_PERSONALISED),
+        ],
+        rungs,
+        5,
+    )
+    # b and c are als's, so similarity has e for its place and trending d; the room that is left is trending's, too.
+    assert named(told["known"]) == [
+        ("b", "als"),
+        ("c", "als"),
+        ("e", "similarity"),
+        ("d", "trending"),
+        ("f", "trending"),
+    ]
+    assert named(told["no als"]) == [
+        ("b", "similarity"),
+        ("e", "similarity"),
+        ("c", "trending"),
+        ("d", "trending"),
+        ("f", "trending"),
+    ]
+    by_popularity = [(c, "trending") for c in "abcde"]
+    assert named(told["new"]) == named(told["refuses"]) == by_popularity
+    assert named(told["held out"]) == [(c, "trending") for c in "bcdef"]
+
+
+def test_reasons_are_the_own_contents_whose_contributions_add_up_to_the_score(spark):
+    own = [("a", 2.0), ("c", 0.5), ("d", 1.0), ("e", 1.0)]
+    similarity = alike(("a", "b", 0.3), ("c", "b", 0.8), ("d", "b", 0.25), ("e", "f", 0.1))
+    people = [person("v", seen=["a"]), person("u", own=own, seen=["a"], als=[("f", 0.7)])]
+    rungs = [Rung("als", 1), Rung("similarity", 3, similarity), Rung("trending", 1, TRENDING, for_everyone=True)]
+    told = listed(spark, people, rungs, 3)["u"]
+    als, similar, trending = told
+    assert named(told) == [("f", "als"), ("b", "similarity"), ("c", "trending")]
+    assert [tuple(reason) for reason in als["because"]] == [("a", 0.7, 1.0)]
+    assert similar["score"] == pytest.approx(2 * 0.3 + 0.5 * 0.8 + 0.25)
+    assert [reason["content_id"] for reason in similar["because"]] == ["a", "c", "d"]
+    assert sum(reason["contribution"] for reason in similar["because"]) == pytest.approx(similar["score"], abs=1e-6)
+    assert sum(reason["share"] for reason in similar["because"]) == pytest.approx(1)
+    assert trending["because"] is None
+
+
+def test_only_contents_that_may_be_shown_are_listed_and_one_may_be_all_there_is(spark):
+    rungs = [
+        Rung("als", 2),
+        Rung("similarity", 1, alike(("a", "b", 0.5), ("a", "e", 0.4))),
+        Rung("trending", 1, popular(e=1.0), for_everyone=True),
+    ]
+    people = [person("u", own=[("a", 1.0)], als=[("b", 0.9)]), person("saw it", seen=["e"])]
+    told = listed(spark, people, rungs, 5, ids=pa.array(["e"]))
+    assert {name: named(rows) for name, rows in told.items()} == {"u": [("e", "similarity")]}
+    nothing = [Rung("trending", 1, PopularScorer(NONE, pa.array([EVERYONE]), np.empty((1, 0))), for_everyone=True)]
+    assert listed(spark, people, nothing, 5, NONE) == {}
+
+
+@given(st.data())
+def test_what_is_chosen_is_what_filling_each_list_by_hand_gives(data):
+    quotas = data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=4))
+    length = data.draw(st.integers(sum(quotas), 12))
+    people = data.draw(st.integers(1, 3))
+    lists = {
+        (rung, person): data.draw(st.lists(st.integers(0, 9), unique=True, max_size=8))
+        for rung in range(len(quotas))
+        for person in range(people)
+    }
+    flat = [(rung, person, content) for (rung, person), contents in lists.items() for content in contents]
+    rung, who, content = (np.array(part, np.int64) for part in (zip(*flat, strict=True) if flat else ([], [], [])))
+    taken = chosen(Proposals(rung, who, content, np.zeros(len(rung))), np.array(quotas), length)
+    expected = []
+    for person in range(people):
+        kept, named = {number: [] for number in range(len(quotas))}, set()
+        for limits in (quotas, [length] * len(quotas)):
+            for number, limit in enumerate(limits):
+                new = [content for content in lists[number, person] if content not in named]
+                new = new[: min(limit, length - len(named))]
+                named.update(new)
+                kept[number] += new
+        order = {number: lists[number, person].index for number in kept}
+        expected += [(number, person, c) for number in kept for c in sorted(kept[number], key=order[number])]
+    assert [(int(rung[n]), int(who[n]), int(content[n])) for n in taken] == expected
+
+
+def test_places_within_groups_count_from_zero():
+    assert within(np.array([4, 4, 4, 7, 1, 1])).tolist() == [0, 1, 2, 0, 0, 1]
+    assert within(np.array([], np.int64)).tolist() == []
