@@ -14,9 +14,9 @@ from salience.job import Job, run_job
 from salience.recommend import creators
 from salience.recommend.arms import with_arms
 from salience.recommend.audiences import audiences
-from salience.recommend.availability import people
+from salience.recommend.availability import Blocks, people
 from salience.recommend.caching import kept
-from salience.recommend.candidates import trending_items
+from salience.recommend.sources import Known, trending_items
 from salience.recommend.split import end_of
 from salience.recommend.tastes import personal_factors
 from salience.tables import recommendations, silver
@@ -26,18 +26,18 @@ def main(job: Job) -> None:
     settings, cut = job.settings.recommend, end_of(job.as_of)
     past = job.read_past().select(creators.COLUMNS)
     contents, users = job.read(silver.CONTENTS), job.read(silver.USERS)
-    is_there = job.warehouse.exists(silver.BLOCKLIST)
-    blocklist = job.read(silver.BLOCKLIST) if is_there else job.warehouse.frame(silver.BLOCKLIST, [])
+    blocklist = job.read_if_there(silver.BLOCKLIST)
     suited, accounts = [job.warehouse.frame(recommendations.AUDIENCES, []).drop("release_id")], []
     with ExitStack() as stack:
         for platform in job.settings.platforms:
             here, hold = F.col("platform") == platform, lambda frame: stack.enter_context(kept(frame))
-            known, interactions = contents.where(here), hold(past.where(here))
-            served = with_arms(people(users.where(here), interactions, cut), platform, settings.holdout)
-            shown = hold(trending_items(interactions, known, cut, settings))
-            makers = hold(creators.creators_of(known, interactions, cut))
-            follows = hold(creators.followed(interactions, makers, cut))
-            allowed = creators.without_blocked(makers, creators.blocked_creators(blocklist.where(here), cut))
+            blocks = Blocks(blocklist.where(here) if blocklist else None, settings.blocked_tags)
+            known = Known(hold(past.where(here)), contents.where(here), users.where(here), cut, blocks)
+            served = with_arms(people(known.users, known.interactions, cut), platform, settings.holdout)
+            shown = hold(trending_items(known, settings))
+            makers = hold(creators.creators_of(known.contents, known.interactions, cut))
+            follows = hold(creators.followed(known.interactions, makers, cut))
+            allowed = creators.without_blocked(makers, blocks, cut)
             lists = creators.for_nobody(job.spark)
             try:
                 saved = job.load_model(f"als/{platform}", made_by="train_recommender")
@@ -46,9 +46,9 @@ def main(job: Job) -> None:
             else:
                 job.say(f"{platform}: ranks people for contents, and accounts for people")
                 model = job.models.load(saved)
-                tastes = hold(personal_factors(served, interactions, cut, model, settings))
+                tastes = hold(personal_factors(served, known.interactions, cut, model, settings))
                 items = model.frames["item_factors"].join(shown, "content_id", how="left_semi")
-                suited.append(audiences(platform, items, tastes, interactions, makers, cut, settings))
+                suited.append(audiences(platform, items, tastes, known.interactions, makers, cut, settings))
                 lists = hold(creators.personal_creators(tastes, items, allowed, follows, settings))
             accounts.append(creators.filled_up(platform, lists, served, shown, allowed, follows, settings))
         job.write_snapshot(recommendations.AUDIENCES, reduce(DataFrame.union, suited))

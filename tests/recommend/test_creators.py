@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 
 from salience.recommend import creators
-from salience.tables import recommendations, silver
+from salience.recommend.availability import Blocks
+from salience.tables import recommendations
 from salience.tables.conform import conform
 from tests.recommend.rows import CUT, INTERACTION, days_before
 
 EVENT = f"{INTERACTION}, creator_id string"
+BLOCKS = "content_id string, creator_id string, blocked_from timestamp, blocked_to timestamp, valid_from timestamp"
 MAKERS = "content_id string, creator_id string"
 FOUR = [("a1", "A"), ("a2", "A"), ("b1", "B"), ("c1", "C"), ("d1", "D")]
 
@@ -28,7 +30,9 @@ def listed(spark, settings):
     def of(people, factors, events=(), popular=(), makers=FOUR, blocked=(), items=None, most=3, block_mb=1.0):
         few = settings.recommend.model_copy(update={"creators": most, "block_mb": block_mb})
         whose = spark.createDataFrame(makers, MAKERS)
-        allowed = creators.without_blocked(whose, spark.createDataFrame([(b,) for b in blocked], "creator_id string"))
+        blocks = [(None, creator, None, None, days_before(9)) for creator in blocked]
+        blocklist = spark.createDataFrame(blocks, BLOCKS) if blocks else None
+        allowed = creators.without_blocked(whose, Blocks(blocklist), CUT)
         follows = creators.followed(interactions(spark, *events), whose, CUT)
         lists = creators.for_nobody(spark)
         if items is not None:
@@ -81,8 +85,7 @@ def test_one_person_and_one_content(listed):
     assert listed(["u", "A"], [("u", [1.0]), ("A", [1.0])], **one) == {"u": [("A", 2.0, "als")]}
 
 
-@pytest.mark.parametrize("block_mb", [1, 0.0003])
-def test_personal_lists_equal_a_full_sort_in_double_precision_in_one_block_and_in_many(listed, block_mb):
+def test_personal_lists_from_many_blocks_equal_a_full_sort_in_double_precision(listed):
     random = np.random.default_rng(7)
     sizes = random.choice([1, 2, 4], 20)  # so that means are exact, and there are ties
     creator = np.repeat(np.arange(20), sizes)
@@ -96,7 +99,7 @@ def test_personal_lists_equal_a_full_sort_in_double_precision_in_one_block_and_i
         makers=[(f"c{n}", f"p{m:02d}") for n, m in enumerate(creator)],
         items=[(f"c{n}", row.tolist()) for n, row in enumerate(items)],
         most=5,
-        block_mb=block_mb,
+        block_mb=0.0003,
     )
     means = np.stack([items[creator == m].mean(axis=0) for m in range(20)])
     for n, row in enumerate((people @ means.T).astype(np.float32)):
@@ -147,29 +150,3 @@ def test_a_content_is_whose_its_newest_version_says_or_the_newest_event_that_nam
     ]
     found = creators.creators_of(contents, interactions(spark, *events), CUT)
     assert named(found) == [("moved", "new"), ("unlisted", "A"), ("untold", "second")]
-
-
-def test_a_block_holds_from_its_begin_to_its_end_by_the_newest_version_before_the_cut(spark, warehouse):
-    told = [
-        ("always", None, None, 9),
-        ("begun", 0, None, 9),
-        ("to come", -1, None, 9),
-        ("over", 9, 0, 9),
-        ("lifted", None, None, 9),
-        ("lifted", None, 3, 2),
-        ("told later", None, None, -1),
-        (None, None, None, 9),
-    ]
-    blocks = [
-        {
-            "platform": "feed",
-            "creator_id": creator,
-            "content_id": None if creator else "a",
-            "blocked_from": None if first is None else days_before(first),
-            "blocked_to": None if last is None else days_before(last),
-            "valid_from": days_before(since),
-        }
-        for creator, first, last, since in told
-    ]
-    found = creators.blocked_creators(warehouse.frame(silver.BLOCKLIST, blocks), CUT)
-    assert named(found) == [("always",), ("begun",)]

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from salience.actions import CONTENTLESS_ACTIONS
 from salience.recommend import training
-from salience.recommend.availability import newest_versions
+from salience.recommend.availability import Blocks, blocked_creators, newest_versions
 from salience.recommend.confidence import exact_sum
 from salience.recommend.topk import TOP, in_blocks, top_k
 from salience.settings.recommend import RecommendSettings
@@ -37,21 +37,11 @@ def creators_of(contents: DataFrame, interactions: DataFrame, cut: datetime) -> 
     return whose.where(F.col("creator_id").isNotNull())
 
 
-def blocked_creators(blocklist: DataFrame, cut: datetime) -> DataFrame:
-    """Return the creators who are blocked at `cut`: creator_id.
-
-    Args:
-        blocklist: rows of silver.blocklist of one platform.
-        cut: versions from this time on are not known yet; UTC.
-    """
-    newest = newest_versions(blocklist.where(F.col("creator_id").isNotNull()), "creator_id", cut)
-    has_begun = F.coalesce(F.col("blocked_from") <= F.lit(cut), F.lit(True))
-    is_over = F.coalesce(F.col("blocked_to") <= F.lit(cut), F.lit(False))
-    return newest.where(has_begun & ~is_over).select("creator_id")
-
-
-def without_blocked(makers: DataFrame, blocked: DataFrame) -> DataFrame:
-    """Return the contents (with creator_id) that are not of blocked creators (creator_id)."""
+def without_blocked(makers: DataFrame, blocks: Blocks, cut: datetime) -> DataFrame:
+    """Return the contents (with creator_id) that are not of creators who are blocked at `cut`."""
+    if blocks.blocklist is None:
+        return makers
+    blocked = blocked_creators(blocks.blocklist, cut)
     return makers.join(blocked, "creator_id", how="left_anti").select(makers.columns)
 
 
@@ -120,7 +110,7 @@ def filled_up(
         platform: of them all.
         personal_lists: from `personal_creators`.
         people: user_id of everyone to serve.
-        popular: from `candidates.trending_items`.
+        popular: from `sources.trending_items`.
         makers, follows, settings: as for `personal_creators`.
 
     Returns:

@@ -7,9 +7,10 @@ from pyspark.sql import functions as F
 
 from salience.models.store import LoadedModel
 from salience.recommend.arms import PERSONALISED
-from salience.recommend.confidence import histories, preferences
+from salience.recommend.confidence import aged, preferences
 from salience.recommend.foldin import fold_in
 from salience.recommend.gate import in_force
+from salience.recommend.models.interface import histories
 from salience.recommend.training import for_tasks
 from salience.settings.recommend import RecommendSettings
 
@@ -30,6 +31,6 @@ def personal_factors(
         user_id, features (array<double>).
     """
     weighing, fitted = in_force(model.manifest, settings), for_tasks(model.frames["item_factors"], model.manifest)
-    history = histories(preferences(interactions, cut, weighing))
+    history = histories(aged(preferences(interactions, cut, weighing), cut))
     asking = people.where(F.col("arm") == PERSONALISED).select("user_id").join(history, "user_id", how="inner")
-    return fold_in(asking, fitted).select("user_id", "features")
+    return fold_in(asking, fitted).where(F.col("features").isNotNull()).select("user_id", "features")
