@@ -14,7 +14,7 @@ from salience.job import Job, run_job
 from salience.recommend.arms import with_arms
 from salience.recommend.availability import people
 from salience.recommend.caching import kept
-from salience.recommend.candidates import as_rows, for_nobody, personal, trending
+from salience.recommend.candidates import as_rows, for_nobody, personal, placed, trending
 from salience.recommend.gate import in_force
 from salience.recommend.split import end_of
 from salience.recommend.training import COLUMNS, for_tasks
@@ -46,7 +46,7 @@ def main(job: Job) -> None:
             found.append(as_rows(lists, platform, "als", because=F.col("item.because")))
             found.append(as_rows(trending(served, interactions, known, cut, lists, settings), platform, "trending"))
         job.say("fills up with what is popular")
-        job.write_snapshot(recommendations.CANDIDATES, reduce(DataFrame.union, found))
+        job.write_snapshot(recommendations.CANDIDATES, placed(reduce(DataFrame.union, found)))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ import pytest
 from salience.recommend.als import Point
 from salience.recommend.arms import HELD_OUT, NOT_PERSONALISED, PERSONALISED
 from salience.recommend.availability import people
-from salience.recommend.candidates import as_rows, personal, trending
+from salience.recommend.candidates import as_rows, personal, placed, trending
 from salience.recommend.foldin import model_of
 from salience.recommend.topk import collect_items
 from salience.tables import recommendations
@@ -23,7 +23,7 @@ def found(spark, settings, events, known, served, factors):
     model = model_of(collect_items(items), Point(1.0, 0.1))
     lists = personal(served, events, known, CUT, items, model, settings)
     popular = trending(served, events, known, CUT, lists, settings)
-    return as_rows(lists, "feed", "als").union(as_rows(popular, "feed", "trending"))
+    return placed(as_rows(lists, "feed", "als").union(as_rows(popular, "feed", "trending")))
 
 
 def contents_by_source(rows):

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from salience.recommend.arms import PERSONALISED
@@ -112,3 +112,11 @@ def as_rows(lists: DataFrame, platform: str, source: str, because: Column | None
         F.lit(source).alias("source"),
         (F.lit(None) if because is None else because).cast(BECAUSE).alias("because"),
     )
+
+
+def placed(rows: DataFrame) -> DataFrame:
+    """Add `place`: personal sources before trending, then by score, then by content_id."""
+    best_first = Window.partitionBy("platform", "user_id").orderBy(
+        F.col("source") == "trending", F.col("score").desc(), F.col("content_id")
+    )
+    return rows.withColumn("place", F.row_number().over(best_first))
