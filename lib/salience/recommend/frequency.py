@@ -35,7 +35,7 @@ def frequency_caps(interactions: DataFrame, cut: datetime, settings: RecommendSe
         settings: window_days, relevant_actions, relevant_rating, rank.
 
     Returns:
-        platform, suggested_frequency_cap (int, from 1; null where too few first showings are known).
+        platform, suggested_frequency_cap (int, from 1; null, or no row, where too few first showings are known).
     """
     enough, most = F.lit(settings.rank.frequency_min_impressions), settings.rank.frequency_max
     counted = (

@@ -79,5 +79,6 @@ def action_value(settings: RankSettings) -> Column:
 def freshness(cut: datetime, settings: RankSettings) -> Column:
     """Return 1 + freshness_boost x 0.5 ^ (age / half-life), age being from `published_at` to `cut`; 1 where unknown."""
     age_days = (F.unix_micros(F.lit(cut)) - F.unix_micros("published_at")) / F.lit(_MICROSECONDS_PER_DAY)
-    left = F.pow(F.lit(0.5), F.greatest(age_days, F.lit(0.0)) / F.lit(float(settings.freshness_half_life_days)))
-    return F.lit(1.0) + F.lit(float(settings.freshness_boost)) * F.coalesce(left, F.lit(0.0))
+    half_lives = F.greatest(age_days, F.lit(0.0)) / F.lit(float(settings.freshness_half_life_days))
+    left = F.when(age_days.isNotNull(), F.pow(F.lit(0.5), half_lives)).otherwise(F.lit(0.0))
+    return F.lit(1.0) + F.lit(float(settings.freshness_boost)) * left
