@@ -66,13 +66,13 @@ BASE, BY_PLACE, DEFAULT = "p", "place", "default"
 VARIANTS: dict[str, dict[str, Any]] = {
     BASE: {},
     "value": {"action_values": VALUES},
-    **{f"mmr_{weight:g}": {"mmr_lambda": weight} for weight in (0.9, 0.7, 0.5)},
+    **{f"mmr_{weight:g}": {"mmr_lambda": weight} for weight in (0.95, 0.9, 0.7, 0.5)},
     **{f"creator_cap_{cap}": {"creator_cap": cap} for cap in (3, 2, 1)},
     **{f"freshness_{boost:g}": {"freshness_boost": boost} for boost in (0.25, 1.0)},
     **{f"exploration_{slots}": {"exploration_slots": slots} for slots in (1, 2)},
 }
 SHOWN = {
-    "coverage": "of the catalogue",
+    "ndcg": "nDCG",
     "intra_list_diversity": "1 - cosine",
     "creators": "a list",
     "age_days": "days",
@@ -169,21 +169,21 @@ def judged(log: Log, made: DataFrame, names: list[str]) -> tuple[pd.DataFrame, d
 
 
 def told(figures: Figures, measured: pd.DataFrame, covered: Mapping[str, float], k: int) -> None:
-    """Take the figures in and print them, a row a variant."""
+    """Take the figures in and print them, a row a variant: each value, and what it differs by from p's."""
     by = {name: rows.set_index("user_id").sort_index() for name, rows in measured.groupby("model")}
-    plain = by[BASE]
-    table = Table("variant", f"ndcg@{k}", "- p", "s.e.", *SHOWN)
-    for name in covered if set(covered) == set(by) else by:
-        rows = by[name]
-        less = rows["ndcg"] - plain["ndcg"]
-        ndcg, change, error = rows["ndcg"].mean(), less.mean(), less.std() / sqrt(len(less))
-        paired = f"{change:+.4f} beside {BASE}, standard error {error:.4f}, paired, {len(rows):,} people"
-        figures.add(f"rerank_{name}_ndcg{k}", ndcg, f"nDCG@{k}", paired)
-        values = {"coverage": covered[name], **{metric: rows[metric].mean() for metric in SHOWN if metric in rows}}
+    table = Table("variant", *(f"{metric} (- {BASE}, s.e.)" for metric in SHOWN), "coverage")
+    for name, share in covered.items():
+        cells, less = [], by[name][list(SHOWN)] - by[BASE][list(SHOWN)]
         for metric, unit in SHOWN.items():
-            figures.add(f"rerank_{name}_{metric}", values[metric], unit, f"at {k}")
-        table.add_row(name, f"{ndcg:.4f}", f"{change:+.4f}", f"{error:.4f}", *(f"{values[m]:.3f}" for m in SHOWN))
-    Console(soft_wrap=True).print(table)
+            value, change = by[name][metric].mean(), less[metric].mean()
+            error = less[metric].std() / sqrt(less[metric].count())
+            paired = f"{change:+.4f} beside {BASE}, standard error {error:.4f}, paired, {len(less):,} people"
+            figures.add(f"rerank_{name}_{metric}", value, unit, paired)
+            cells.append(f"{value:.4f} ({change:+.4f}, {error:.4f})")
+        figures.add(f"rerank_{name}_coverage", share, "of the catalogue", f"{share - covered[BASE]:+.4f} beside {BASE}")
+        table.add_row(name, *cells, f"{share:.3f}")
+    print(f"of lists of {k}")
+    Console(soft_wrap=True, width=180).print(table)
 
 
 def main() -> None:
