@@ -2,6 +2,7 @@
 
 The jobs find and score candidates as of two days before the logs end, once; then lists are made by one setting at a
 time, beside p_engage_24h alone, and judged on those two days: people of the personalised arm who found something new.
+nDCG rewards what people met anyway; `planted` is what lists would truly earn: the mean probability that was simulated.
 """
 
 import argparse
@@ -29,6 +30,7 @@ import simulate_logs
 import train_engagement
 import train_recommender
 from benchmarks.figures import FOLDER, Figures
+from benchmarks.planted import probabilities
 from salience.interactions.undone import without_undone
 from salience.job import Job
 from salience.progress import Progress
@@ -73,6 +75,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 SHOWN = {
     "ndcg": "nDCG",
+    "planted": "probability of engaging",
     "intra_list_diversity": "1 - cosine",
     "creators": "a list",
     "age_days": "days",
@@ -90,6 +93,7 @@ class Log:
     contents: DataFrame
     cut: datetime
     settings: Settings
+    folder: Path
 
 
 def prepared(spark: SparkSession, events: int, people: int, contents: int) -> Log:
@@ -118,7 +122,7 @@ def prepared(spark: SparkSession, events: int, people: int, contents: int) -> Lo
 
     candidates = snapshot(recommendations.CANDIDATES).where(F.col("arm") == PERSONALISED)
     silvers = (job.read(table).where(here) for table in (silver.INTERACTIONS, silver.CONTENTS))
-    return Log(candidates.cache(), snapshot(engagement.SCORES).cache(), *silvers, end_of(AS_OF), settings)
+    return Log(candidates.cache(), snapshot(engagement.SCORES).cache(), *silvers, end_of(AS_OF), settings, folder)
 
 
 def lists(log: Log, name: str, changes: Mapping[str, Any]) -> DataFrame:
@@ -140,32 +144,49 @@ def lists(log: Log, name: str, changes: Mapping[str, Any]) -> DataFrame:
 
 def judged(log: Log, made: DataFrame, names: list[str]) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return what was measured of each judged person (user_id, model, metrics), and coverage by model."""
-    settings, cut, end = log.settings.recommend, log.cut, log.cut + timedelta(days=JUDGED_DAYS)
-    k = settings.k
-    known = newest_versions(log.contents, "content_id", cut)
+    settings, cut = log.settings.recommend, log.cut
+    known, end, k = newest_versions(log.contents, "content_id", cut), cut + timedelta(days=JUDGED_DAYS), settings.k
     served = log.candidates.select("user_id").distinct()
     people = judged_people(log.interactions, preferences(log.interactions, cut, settings), cut, end, settings)
     people = people.join(served, "user_id", how="left_semi").cache()
     mine = made.join(people.select("user_id"), "user_id", how="left_semi").cache()
-    varied = variety(mine, variety_facts(log.interactions, known.select("content_id", "tags"), cut), k)
-    age = (F.lit(cut).cast("double") - F.col("published_at").cast("double")) / 86400
-    found = without_undone(log.interactions.where(F.col("event_time").between(F.lit(cut), F.lit(end))))
-    valued = settings.rank.model_copy(update={"action_values": VALUES})
-    worth = F.sum(action_value(valued)).alias("value")
-    worths = found.where(is_relevant(settings)).groupBy("user_id", "content_id").agg(worth)
-    entries = mine.select("user_id", "model", F.explode(F.slice("top.content_id", 1, k)).alias("content_id"))
-    entries = entries.join(known.select("content_id", "creator_id", age.alias("age_days")), "content_id", how="left")
-    entries = entries.join(worths, ["user_id", "content_id"], how="left")
-    told = entries.groupBy("user_id", "model").agg(
-        F.count_distinct("creator_id").alias("creators"),
-        F.avg("age_days").alias("age_days"),
-        F.coalesce(F.sum("value"), F.lit(0.0)).alias("value"),
-    )
     each = per_person(mine, people, names, k).select("user_id", "model", "ndcg")
-    whole = each.join(varied, ["user_id", "model"], how="left").join(told, ["user_id", "model"], how="left")
+    varied = variety(mine, variety_facts(log.interactions, known.select("content_id", "tags"), cut), k)
+    entries = mine.select("user_id", "model", F.explode(F.slice("top.content_id", 1, k)).alias("content_id")).cache()
+    pairs = entries.select(F.lit(PLATFORM).alias("platform"), "user_id", "model", "content_id").toPandas()
+    truth = pairs.merge(probabilities(pairs.drop(columns="model").drop_duplicates(), log.folder))
+    planted = truth.groupby(["user_id", "model"], as_index=False)["planted"].mean()
+    person = ["user_id", "model"]
+    whole = each.join(varied, person, how="left").join(described(log, entries, known), person, how="left")
     catalogue = known.join(unavailable(log.contents, cut), "content_id", how="left_anti").count()
     covered = {row["model"]: row["coverage"] for row in coverage(made, catalogue, k).collect()}
-    return whole.toPandas(), covered
+    return whole.toPandas().merge(planted, how="left"), covered
+
+
+def described(log: Log, entries: DataFrame, known: DataFrame) -> DataFrame:
+    """Return creators, age_days (mean, as of the cut) and value (found on the judged days) of lists.
+
+    Args:
+        log: what lists are made of.
+        entries: user_id, model, content_id.
+        known: contents as of the cut.
+    """
+    settings, end = log.settings.recommend, log.cut + timedelta(days=JUDGED_DAYS)
+    age = (F.lit(log.cut).cast("double") - F.col("published_at").cast("double")) / 86400
+    is_judged = (F.col("event_time") >= F.lit(log.cut)) & (F.col("event_time") < F.lit(end))
+    found = without_undone(log.interactions.where(is_judged)).where(is_relevant(settings))
+    value = action_value(settings.rank.model_copy(update={"action_values": VALUES}))
+    worths = found.groupBy("user_id", "content_id").agg(F.sum(value).alias("value"))
+    full = entries.join(known.select("content_id", "creator_id", age.alias("age_days")), "content_id", how="left")
+    return (
+        full.join(worths, ["user_id", "content_id"], how="left")
+        .groupBy("user_id", "model")
+        .agg(
+            F.count_distinct("creator_id").alias("creators"),
+            F.avg("age_days").alias("age_days"),
+            F.coalesce(F.sum("value"), F.lit(0.0)).alias("value"),
+        )
+    )
 
 
 def told(figures: Figures, measured: pd.DataFrame, covered: Mapping[str, float], k: int) -> None:
