@@ -1,7 +1,7 @@
 """The final lists: candidates in order of what is expected of them, varied, capped, and some of them by lot.
 
-The relevance of a candidate is p_engage_24h x what an engagement with the content is worth x its freshness; recommend/
-worth.py says what these are, recommend/rerank.py how lists are picked by it.
+The relevance of a candidate is p_engage_24h x what an engagement with the content is worth x its freshness: worth.py
+says what these are, rerank.py how lists are picked by it.
 """
 
 from datetime import datetime
