@@ -26,12 +26,12 @@ def main(job: Job) -> None:
     settings, cut = job.settings.recommend, end_of(job.as_of)
     past = job.read_past().select(creators.COLUMNS)
     contents, users = job.read(silver.CONTENTS), job.read(silver.USERS)
-    blocklist = job.read_if_there(silver.BLOCKLIST)
+    blocked = Blocks(job.read_if_there(silver.BLOCKLIST), settings.blocked_tags)
     suited, accounts = [job.warehouse.frame(recommendations.AUDIENCES, []).drop("release_id")], []
     with ExitStack() as stack:
         for platform in job.settings.platforms:
             here, hold = F.col("platform") == platform, lambda frame: stack.enter_context(kept(frame))
-            blocks = Blocks(blocklist.where(here) if blocklist else None, settings.blocked_tags)
+            blocks = blocked.of(platform)
             known = Known(hold(past.where(here)), contents.where(here), users.where(here), cut, blocks)
             served = with_arms(people(known.users, known.interactions, cut), platform, settings.holdout)
             shown = hold(trending_items(known, settings))

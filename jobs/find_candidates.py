@@ -25,7 +25,7 @@ def main(job: Job) -> None:
     settings, cut, fewest = job.settings.recommend, end_of(job.as_of), job.settings.privacy.min_cell_people
     past = job.read_past().select(COLUMNS)
     contents, users = job.read(silver.CONTENTS), job.read(silver.USERS)
-    blocklist = job.read_if_there(silver.BLOCKLIST)
+    blocks = Blocks(job.read_if_there(silver.BLOCKLIST), settings.blocked_tags)
     found = []
     with ExitStack() as stack:
         for platform in job.settings.platforms:
@@ -33,8 +33,7 @@ def main(job: Job) -> None:
             here = F.col("platform") == platform
             interactions = stack.enter_context(kept(past.where(here)))
             served = with_arms(people(users.where(here), interactions, cut), platform, settings.holdout)
-            blocks = Blocks(blocklist.where(here) if blocklist else None, settings.blocked_tags)
-            known = Known(interactions, contents.where(here), users.where(here), cut, blocks, fewest)
+            known = Known(interactions, contents.where(here), users.where(here), cut, blocks.of(platform), fewest)
             tell = lambda text, platform=platform: job.tell(f"{platform}: {text}")  # noqa: E731
             lists = candidates(known, served, models_of(job, platform), settings, tell)
             found.append(stack.enter_context(lists).select(F.lit(platform).alias("platform"), "*"))

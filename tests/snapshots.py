@@ -18,6 +18,7 @@ LISTS, SHORTFALLS, CANDIDATES = recommendations.RECOMMENDATIONS, recommendations
 _ROW = {
     "platform": "feed",
     "user_id": user("ann"),
+    "place": 1,
     "rank": 1,
     "content_id": "c1",
     "score": 1.0,

@@ -125,6 +125,10 @@ def test_a_key_below_a_plain_value_is_refused(conf):
         ("recommend.action_weights.coment=3", "recommend.action_weights.coment.[key]: Value error, there is no action"),
         ("recommend.candidates=5", "candidates (5) must be at least k (6)"),
         ("recommend.search.folds=7", "blend_folds (6) must be at least folds (7)"),
+        ("recommend.rank.exploration_slots=6", "rank.exploration_slots (6) must be less than k (6)"),
+        ("recommend.rank.mmr_lambda=1.1", "recommend.rank.mmr_lambda: Input should be less than or equal to 1"),
+        ("recommend.rank.creator_cap=0", "recommend.rank.creator_cap: Input should be greater than or equal to 1"),
+        ("recommend.rank.action_values={hug: 1}", "there is no action 'hug'"),
     ],
 )
 def test_a_value_of_the_wrong_type_or_out_of_range_is_refused_with_the_key_and_the_value(conf, override, told):

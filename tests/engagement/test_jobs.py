@@ -60,7 +60,10 @@ def fill(spark, warehouse, events):
 def find_candidates(job):
     """Write the candidates in place of the job of that name, which needs a recommender."""
     arms = {name: "held_out" if name == OUT else "personalised" for name, _ in CANDIDATES}
-    rows = [("feed", silver_rows.user(name), arms[name], content, 1.0, "als", None) for name, content in CANDIDATES]
+    rows = [
+        ("feed", silver_rows.user(name), arms[name], place, content, 1.0, "als", None)
+        for place, (name, content) in enumerate(CANDIDATES, 1)
+    ]
     schema = recommendations.CANDIDATES.schema
     frame = job.spark.createDataFrame([(job.release, *row) for row in rows], schema).drop("release_id")
     job.write_snapshot(recommendations.CANDIDATES, frame)

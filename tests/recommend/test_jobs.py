@@ -91,8 +91,9 @@ def test_everyone_gets_k_new_contents_or_is_told_why_not_whatever_the_future_bri
     by_arm = {}
     for row in made["recommendations"]:
         by_arm.setdefault(row["arm"], set()).add(row["source"])
-        assert row["user_id"] != silver_rows.user("newcomer") or row["source"] == "trending"
-    assert by_arm == {"personalised": {"als", "trending"}, "held_out": {"trending"}}
+        assert row["user_id"] != silver_rows.user("newcomer") or row["source"] in ("trending", "explore")
+        assert (row["source"] == "explore") == (row["propensity"] < 1)
+    assert by_arm == {"personalised": {"als", "trending", "explore"}, "held_out": {"trending"}}
     # a0 saw all of a and x and has b and `untouched` left, 7 contents; nobody has fewer than 3.
     assert missing == {}
     assert {row["model"] for row in made["recommender_evaluation"]} >= {"als", "popularity_all_time"}
@@ -121,7 +122,7 @@ def test_a_platform_on_which_nothing_weighs_gets_what_is_popular_and_stops_no_ot
     told = capsys.readouterr().out
     assert "feed: no new recommender: there is no interaction with a positive weight to train on" in told
     assert "feed: only what is popular: model als/feed: release 2026-11-10.1 has none yet" in told
-    assert {row["source"] for row in made["recommendations"]} == {"trending"}
+    assert {row["source"] for row in made["recommendations"]} == {"trending", "explore"}
     assert {row["user_id"] for row in made["recommendations"]} == {silver_rows.user(p) for p in [*PEOPLE, "newcomer"]}
     assert made["recommender_evaluation"] == []
 

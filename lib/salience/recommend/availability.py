@@ -17,12 +17,18 @@ AHEAD = timedelta(days=1)
 class Blocks:
     """What may not be shown whatever a person likes.
 
-    blocklist: rows of silver.blocklist of one platform; None where there are none.
+    blocklist: rows of silver.blocklist, where it is used of one platform; None where there are none.
     tags: no content with one of them is shown (brand safety).
     """
 
     blocklist: DataFrame | None = None
     tags: Sequence[str] = ()
+
+    def of(self, platform: str) -> "Blocks":
+        """Return those of one platform, of the blocklist of several."""
+        return (
+            self if self.blocklist is None else Blocks(self.blocklist.where(F.col("platform") == platform), self.tags)
+        )
 
 
 NOTHING_BLOCKED = Blocks()
@@ -56,6 +62,19 @@ def unavailable(contents: DataFrame, cut: datetime, blocks: Blocks = NOTHING_BLO
     of_creators = newest.join(blocked_creators(blocks.blocklist, cut), "creator_id", how="left_semi")
     by_id = blocked.where(F.col("content_id").isNotNull()).select("content_id")
     return found.union(of_creators.select("content_id")).union(by_id).distinct()
+
+
+def how_many_shown(interactions: DataFrame, contents: DataFrame, cut: datetime, blocks: Blocks) -> DataFrame:
+    """Count the contents that may be shown to somebody: told of before `cut`, or met by somebody, and available.
+
+    Returns:
+        available: one row.
+    """
+    past = interactions.where((F.col("event_time") < F.lit(cut)) & F.col("content_id").isNotNull())
+    told = contents.where(F.col("valid_from") < F.lit(cut)).select("content_id")
+    gone = unavailable(contents, cut, blocks)
+    shown = past.select("content_id").union(told).distinct().join(gone, "content_id", how="left_anti")
+    return shown.agg(F.count("*").alias("available"))
 
 
 def blocked_creators(blocklist: DataFrame, cut: datetime) -> DataFrame:

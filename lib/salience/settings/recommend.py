@@ -123,6 +123,33 @@ class ConfidenceSettings(Group):
     """Windows of evaluation_days, one after the other, that changes are judged on; a later one judges the outcome."""
 
 
+class RankSettings(Group):
+    """How candidates become lists (recommend.rank); people held out, or who refuse, keep their candidates' order."""
+
+    action_values: dict[Action, NotNegative]
+    """What an engagement by this action is worth, beside others; 1 for an absent one."""
+    value_prior_engagements: NotNegative
+    """A content's engagements are taken to be so many more, each worth what one is on its platform on average."""
+    mmr_lambda: Share
+    """Weight of relevance beside that of not being like what stands before it in the list; 1: relevance alone."""
+    creator_cap: int | None = Field(ge=1)
+    """At most so many contents of one creator in a list (null: any number), unless it would be shorter than k."""
+    freshness_boost: NotNegative
+    """What is published just now counts for this share more."""
+    freshness_half_life_days: float = Field(gt=0)
+    """After so many days, for half of that share."""
+    exploration_slots: int = Field(ge=0)
+    """So many places, the last of a list, are drawn by lot; fewer than k."""
+    exploration_salt: str = Field(min_length=1)
+    """Another one draws other contents."""
+    frequency_floor: Share
+    """A content may be shown to somebody again for as long as that earns this share of the first time's engagement."""
+    frequency_min_impressions: int = Field(ge=1)
+    """What fewer showings tell of an n-th time is not believed."""
+    frequency_max: int = Field(ge=1, le=1000)
+    """No suggestion is larger."""
+
+
 class RecommendSettings(Group):
     """How recommenders are trained, judged and used."""
 
@@ -181,6 +208,7 @@ class RecommendSettings(Group):
     als: AlsSettings
     gate: GateSettings
     holdout: HoldoutSettings
+    rank: RankSettings
     search: SearchSettings
     confidence: ConfidenceSettings
 
@@ -211,4 +239,10 @@ class RecommendSettings(Group):
     def _candidates_cover_k(self) -> "RecommendSettings":
         if self.candidates < self.k:
             raise ValueError(f"candidates ({self.candidates}) must be at least k ({self.k})")
+        return self
+
+    @model_validator(mode="after")
+    def _not_all_is_explored(self) -> "RecommendSettings":
+        if self.rank.exploration_slots >= self.k:
+            raise ValueError(f"rank.exploration_slots ({self.rank.exploration_slots}) must be less than k ({self.k})")
         return self

@@ -10,7 +10,11 @@ SOURCES = ("als", "similarity", "ease", "svd", "blend", "tags", "segment_popular
 ARMS = ("personalised", "held_out", "not_personalised")
 """What people get: what is personal; what is popular, by a draw, to tell what the former is worth; that by choice."""
 
+SHORTFALL_REASONS = ("nothing_available", "catalogue_too_small", "catalogue_exhausted")
+"""Why a list is short."""
+
 _ARM = Column("arm", "string", "personalised; held_out of what is personal, by a draw; or not_personalised, by choice")
+_PLACE = required("place", "int", "where the sources put the content among the person's candidates, from 1, best first")
 _SCORE = required("score", "double", "the source's own score; comparable within a source only")
 _SOURCE = required("source", "string", "what proposed the content: " + ", ".join(SOURCES))
 _BECAUSE = Column(
@@ -26,20 +30,14 @@ CANDIDATES = Table(
     kind=Kind.SNAPSHOT,
     made_by="find_candidates",
     comment="Contents worth ranking for each person: available, not blocked, neither seen by them before nor their own",
-    columns=(
-        RELEASE,
-        PLATFORM,
-        USER,
-        _ARM,
-        required("place", "int", "place among the person's candidates, from 1: sources in their order, then by score"),
-        CONTENT,
-        _SCORE,
-        _SOURCE,
-        _BECAUSE,
-    ),
+    columns=(RELEASE, PLATFORM, USER, _ARM, _PLACE, CONTENT, _SCORE, _SOURCE, _BECAUSE),
     key=("platform", "user_id", "content_id"),
     partitions=("release_id",),
-    checks={"known_source": one_of("source", SOURCES), "known_arm": one_of("arm", ARMS)},
+    checks={
+        "known_source": one_of("source", SOURCES),
+        "known_arm": one_of("arm", ARMS),
+        "place_from_one": "place >= 1",
+    },
 )
 
 RECOMMENDATIONS = Table(
@@ -60,7 +58,18 @@ RECOMMENDATIONS = Table(
         _SOURCE,
         required("reason", "string", "why the content is here, for a person to read"),
         _BECAUSE,
-        Column("propensity", "double", "probability with which the content was chosen for its slot; 1 if by rank"),
+        Column(
+            "propensity",
+            "double",
+            "1 for a place by rank; for one by lot, the probability that the lot gives the content one of the list's "
+            "places by lot: their number / that of the contents in the lot",
+        ),
+        Column(
+            "suggested_frequency_cap",
+            "int",
+            "how often, at most, to show a content to somebody within 7 days: further times earn too little engagement "
+            "beside the first; descriptive; null where too little was shown",
+        ),
     ),
     key=("platform", "user_id", "rank"),
     partitions=("release_id",),
@@ -69,6 +78,8 @@ RECOMMENDATIONS = Table(
         "known_arm": one_of("arm", ARMS),
         "rank_from_one": "rank >= 1",
         "is_a_probability": "p_engage_24h BETWEEN 0 AND 1",
+        "is_a_propensity": "propensity > 0 AND propensity <= 1",
+        "frequency_cap_from_one": "suggested_frequency_cap >= 1",
     },
 )
 
@@ -83,11 +94,16 @@ SHORTFALLS = Table(
         PLATFORM,
         USER,
         required("missing", "int", "how many of the k contents are missing"),
-        required("reason", "string", "catalogue_exhausted: the person has seen all else that is available"),
+        required(
+            "reason",
+            "string",
+            "nothing_available: no content may be shown; catalogue_too_small: fewer than k may be shown to anybody; "
+            "catalogue_exhausted: the person has seen all else that may be",
+        ),
     ),
     key=("platform", "user_id"),
     partitions=("release_id",),
-    checks={"something_missing": "missing >= 1"},
+    checks={"something_missing": "missing >= 1", "known_reason": one_of("reason", SHORTFALL_REASONS)},
     may_be_empty=True,
 )
 
