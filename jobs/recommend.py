@@ -46,9 +46,8 @@ def main(job: Job) -> None:
     job.say("ranks")
     ranked = rank(candidates, scores, reduce(DataFrame.union, known), caps, cut, settings)
     job.write_snapshot(recommendations.RECOMMENDATIONS, ranked)
-    everyone, counts = reduce(DataFrame.union, served), reduce(DataFrame.union, available)
-    short = shortfalls(candidates, everyone, counts, settings.k)
-    job.write_snapshot(recommendations.SHORTFALLS, short)
+    people_and_counts = reduce(DataFrame.union, served), reduce(DataFrame.union, available)
+    job.write_snapshot(recommendations.SHORTFALLS, shortfalls(candidates, *people_and_counts, settings.k))
 
 
 def extra(parser: ArgumentParser) -> None:

@@ -1,14 +1,14 @@
-"""Choose, judge and fit the ALS recommender of each platform on the interactions up to the interval's last day.
+"""Choose, judge and fit the recommenders of each platform on the interactions up to the interval's last day.
 
-What is chosen takes the place of the configuration in force only if it is surely not worse (recommend.gate). A platform
-where nothing weighs keeps the last model. All models learn from, and are judged on, people who refuse neither analysis
-nor personalisation. Writes gold.recommender_evaluation, content_similarity, user_similarity, and the models
-<source>/<platform> of the release (als, similarity); with --as-of also als-<day>/<platform>, as of the day's end.
+What ALS is chosen takes the place of the configuration in force only if it is surely not worse (recommend.gate). A
+platform where nothing weighs keeps the last models. All learn from, and are judged on, people who refuse neither
+analysis nor personalisation. Writes gold.recommender_evaluation, content_similarity, user_similarity, and models
+<source>/<platform> (als, similarity); with --as-of also als-<day>/<platform>, as of the day's end.
 """
 
 from argparse import ArgumentParser
 from contextlib import ExitStack
-from functools import partial
+from itertools import chain
 
 from pyspark.sql import functions as F
 
@@ -26,29 +26,30 @@ from salience.tables.rows import as_frame
 
 
 def main(job: Job) -> None:
-    settings, earlier, voices = job.settings.recommend, job.days_before("earlier_days"), (job.say, job.tell)
+    settings, earlier = job.settings.recommend, job.days_before("earlier_days")
     users, cut, windows = job.read(silver.USERS), end_of(job.as_of), cuts(job.as_of, settings.evaluation_days)
-    past = without_refusing(job.read_past(), users, cut)
+    past, known = without_refusing(job.read_past(), users, cut), job.read(silver.CONTENTS)
     groups = segments_before(users, windows.choose_end, job.settings.metrics.segment_attributes)
     rows, fits = [], dict[str, Fit]()
     with ExitStack() as stack, job.checkpoints():
         for platform in job.settings.platforms:
             here, before = F.col("platform") == platform, job.earlier_manifest(f"als/{platform}")
-            contents = job.read(silver.CONTENTS).where(here)
             interactions = stack.enter_context(kept(past.where(here).select(COLUMNS)))
-            made = promote(platform, interactions, contents, groups.where(here), windows, before, settings, *voices)
+            of = interactions, known.where(here), groups.where(here)
+            made = promote(platform, *of, windows, before, settings, job.say, job.tell)
             rows += made.rows
-            job.say(f"{platform}: fits it on everything")
             try:
                 fits[platform] = stack.enter_context(fitted(interactions, cut, made.verdict.settings, job.tell))
             except InputError as error:
                 job.tell(f"{platform}: no new recommender: {error}")
                 continue
-            about = partial(manifest, platform=platform, promotion=made, inputs=job.inputs)
-            for source, fit in fits[platform].models.items():
-                job.save_model(f"{source}/{platform}", fit.frames, about(source, fit, cut=cut))
-            for day, fit in fitted_before(interactions, earlier, made.verdict.settings, job.tell):
-                job.save_model(f"als-{day}/{platform}", fit.frames, about("als", fit, cut=end_of(day)))
+            job.say(f"{platform}: fits them on everything")
+            now = ((name, cut, one) for name, one in fits[platform].models.items())
+            then = fitted_before(interactions, earlier, made.verdict.settings, job.tell)
+            for kind, at, model in chain(now, then):
+                job.save_model(
+                    f"{kind}/{platform}", model.frames, manifest(kind, model, platform, at, made, job.inputs)
+                )
         job.write_snapshot(recommendations.EVALUATION, as_frame(job.spark, recommendations.EVALUATION, rows))
         for table in (recommendations.CONTENT_SIMILARITY, recommendations.USER_SIMILARITY):
             job.write_snapshot(table, neighbours(fits, table.name) if fits else as_frame(job.spark, table, []))

@@ -90,16 +90,17 @@ def trained_sources(settings: RecommendSettings) -> list[str]:
 
 def fitted_before(
     interactions: DataFrame, days: Sequence[date], settings: RecommendSettings, tell: Callable[[str], None]
-) -> Iterator[tuple[date, Made]]:
+) -> Iterator[tuple[str, datetime, Made]]:
     """Fit ALS alone on what was known at the end of each day; a day with nothing to train on is told, and left out.
 
     Yields:
-        the day, and the model, which is gone once the next day is asked for.
+        als-<day>, its end, and the model, which is gone once the next day is asked for.
     """
     for day in days:
         try:
             with _trained(interactions, end_of(day), settings) as trained:
-                yield day, Made(_factors(trained, settings), als.fit_settings(als.grid(settings.als)[0], settings))
+                about = als.fit_settings(als.grid(settings.als)[0], settings)
+                yield f"{ALS}-{day}", end_of(day), Made(_factors(trained, settings), about)
         except InputError as error:
             tell(f"nothing was fitted as of {day}: {error}")
 

@@ -14,7 +14,7 @@ SHORTFALL_REASONS = ("nothing_available", "catalogue_too_small", "catalogue_exha
 """Why a list is short."""
 
 _ARM = Column("arm", "string", "personalised; held_out of what is personal, by a draw; or not_personalised, by choice")
-_PLACE = required("place", "int", "where the sources put the content among the person's candidates, from 1, best first")
+_PLACE = Column("place", "int", "where the sources put the content among the person's candidates, from 1, best first")
 _SCORE = required("score", "double", "the source's own score; comparable within a source only")
 _SOURCE = required("source", "string", "what proposed the content: " + ", ".join(SOURCES))
 _BECAUSE = Column(
