@@ -1,9 +1,8 @@
 """Choose, judge and fit the recommenders of each platform on the interactions up to the interval's last day.
 
-What ALS is chosen takes the place of the configuration in force only if it is surely not worse (recommend.gate). A
-platform where nothing weighs keeps the last models. All learn from, and are judged on, people who refuse neither
-analysis nor personalisation. Writes gold.recommender_evaluation, content_similarity, user_similarity, and models
-<source>/<platform> (als, similarity); with --as-of also als-<day>/<platform>, as of the day's end.
+An ALS takes the place of the one in force only if it is surely not worse (recommend.gate); where nothing weighs, the
+last models stay. Nobody who refuses is learned from or judged on. Writes gold.recommender_evaluation, the similarities
+of contents and people, and models <source>/<platform>; with --as-of also als-<day>/<platform>, as of the day's end.
 """
 
 from argparse import ArgumentParser
@@ -35,8 +34,8 @@ def main(job: Job) -> None:
         for platform in job.settings.platforms:
             here, before = F.col("platform") == platform, job.earlier_manifest(f"als/{platform}")
             interactions = stack.enter_context(kept(past.where(here).select(COLUMNS)))
-            of = interactions, known.where(here), groups.where(here)
-            made = promote(platform, *of, windows, before, settings, job.say, job.tell)
+            past_of = interactions, known.where(here), groups.where(here)
+            made = promote(platform, *past_of, windows, before, settings, job.say, job.tell)
             rows += made.rows
             try:
                 fits[platform] = stack.enter_context(fitted(interactions, cut, made.verdict.settings, job.tell))
@@ -44,12 +43,10 @@ def main(job: Job) -> None:
                 job.tell(f"{platform}: no new recommender: {error}")
                 continue
             job.say(f"{platform}: fits them on everything")
-            now = ((name, cut, one) for name, one in fits[platform].models.items())
             then = fitted_before(interactions, earlier, made.verdict.settings, job.tell)
-            for kind, at, model in chain(now, then):
-                job.save_model(
-                    f"{kind}/{platform}", model.frames, manifest(kind, model, platform, at, made, job.inputs)
-                )
+            for name, at, model in chain(fits[platform].named(cut), then):
+                about = manifest(name, model, platform, at, made, job.inputs)
+                job.save_model(f"{name}/{platform}", model.frames, about)
         job.write_snapshot(recommendations.EVALUATION, as_frame(job.spark, recommendations.EVALUATION, rows))
         for table in (recommendations.CONTENT_SIMILARITY, recommendations.USER_SIMILARITY):
             job.write_snapshot(table, neighbours(fits, table.name) if fits else as_frame(job.spark, table, []))

@@ -53,6 +53,11 @@ class Fit:
     content_similarity: DataFrame
     user_similarity: DataFrame
 
+    def named(self, cut: datetime) -> Iterator[tuple[str, datetime, Made]]:
+        """Yield each model's name, the cut that it was fitted at, and itself."""
+        for name, made in self.models.items():
+            yield name, cut, made
+
 
 @contextmanager
 def fitted(
