@@ -42,7 +42,6 @@ def main(job: Job) -> None:
             except InputError as error:
                 job.tell(f"{platform}: no new recommender: {error}")
                 continue
-            job.say(f"{platform}: fits them on everything")
             then = fitted_before(interactions, earlier, made.verdict.settings, job.tell)
             for name, at, model in chain(fits[platform].named(cut), then):
                 about = manifest(name, model, platform, at, made, job.inputs)

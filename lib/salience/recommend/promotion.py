@@ -56,4 +56,5 @@ def promote(
     verdict = decide(interactions, contents, before, chosen, (windows.choose_end, windows.report_end))
     (say if verdict.is_promoted else tell)(f"{platform}: {verdict.why}")
     rows = [{"platform": platform, **row} for row in verdict.published(found)]
+    say(f"{platform}: fits what recommends on everything")
     return Promotion(verdict, rows, choice.tried)
