@@ -18,7 +18,7 @@ def three(settings):
             "candidates": 3,
             "action_weights": {"like": 1.0},
             "trending_half_life_days": 7.0,
-            "ladder": {"als": 2, "trending": 1},
+            "ladder": {"als": 2.0, "trending": 1.0},
         }
     )
 
@@ -97,7 +97,7 @@ def test_a_full_personal_list_leaves_no_room_and_other_arms_get_trending_only(sp
 
 
 def test_every_rung_proposes_cold_contents_enter_by_their_tags_and_a_lacking_model_is_told(spark, settings):
-    ladder = {"als": 1, "similarity": 1, "tags": 1, "segment_popular": 1, "trending": 1}
+    ladder = {"als": 1.0, "similarity": 1.0, "tags": 1.0, "segment_popular": 1.0, "trending": 1.0}
     asked = settings.recommend.model_copy(update={"candidates": 5, "ladder": ladder, "segment_by": ["region"]})
     asked = asked.model_copy(update={"search": asked.search.model_copy(update={"segment_prior_pairs": 0.0})})
     events = interactions(

@@ -108,13 +108,15 @@ def test_the_report_has_every_model_with_paired_intervals_and_conforms_to_its_co
     windows = cuts(AS_OF, quick.evaluation_days)
     choice = choose(year, contents(spark), windows, quick)
     grid = {f"ALS with alpha {alpha} and regularisation 0.1" for alpha in (1, 10)}
-    baselines = {"similarity", "popularity_all_time", "popularity_1d", "popularity_7d"}
+    baselines = {"similarity", "blend", "popularity_all_time", "popularity_1d", "popularity_7d"}
     assert choice.tried.keys() == grid
     assert choice.tried[str(choice.point)] == max(choice.tried[name] for name in grid)
     rows = report(year, contents(spark), windows, choice, quick)
     assert {row["model"] for row in rows} == {"als"} | baselines | {f"als - {baseline}" for baseline in baselines}
     assert {row["metric"] for row in rows} == {*METRICS, *VARIETY, "coverage"}
-    assert {row["model"] for row in rows if row["is_published"]} == {"als"}
+    assert {row["model"] for row in rows if row["is_published"]} == {"als", "blend"}
+    (mixed,) = {row["settings"] for row in rows if row["model"] == "blend"}
+    assert json.loads(mixed)["weights"] == quick.blend
     (neighbours,) = {row["settings"] for row in rows if row["model"] == "similarity"}
     assert json.loads(neighbours)["shrinkage"] == quick.search.shrinkages[0]
     assert {row["segment"] for row in rows} == {"all", "history=1 to 4", "history=5 to 19"}
@@ -135,7 +137,7 @@ def test_the_report_has_every_model_with_paired_intervals_and_conforms_to_its_co
     stamped = as_frame(spark, recommendations.EVALUATION, [{"platform": "feed", **row} for row in rows]).selectExpr(
         "*", "'r' AS release_id"
     )
-    assert conform(recommendations.EVALUATION, stamped).count() == 3 * (9 * len(METRICS) + 5 * len(VARIETY)) + 5
+    assert conform(recommendations.EVALUATION, stamped).count() == 3 * (11 * len(METRICS) + 6 * len(VARIETY)) + 6
 
 
 def test_als_shows_nothing_that_is_not_available_and_learns_from_it_all_the_same(spark, quick):

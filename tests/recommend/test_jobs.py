@@ -75,7 +75,7 @@ def run(settings, warehouse):
 
 
 @pytest.mark.slow
-def test_everyone_gets_k_new_contents_or_is_told_why_not_whatever_the_future_brings(run, fill):
+def test_everyone_gets_k_new_contents_or_is_told_why_not_whatever_the_future_brings(run, fill, settings):
     fill(PAST)
     made = run("recommend.holdout.share=0.5")
     seen = {(silver_rows.user(e["user"]), e["content_id"]) for e in PAST}
@@ -93,7 +93,8 @@ def test_everyone_gets_k_new_contents_or_is_told_why_not_whatever_the_future_bri
         by_arm.setdefault(row["arm"], set()).add(row["source"])
         assert row["user_id"] != silver_rows.user("newcomer") or row["source"] in ("trending", "explore")
         assert (row["source"] == "explore") == (row["propensity"] < 1)
-    assert by_arm == {"personalised": {"als", "trending", "explore"}, "held_out": {"trending"}}
+    assert by_arm["held_out"] == {"trending"}
+    assert {"blend", "explore"} <= by_arm["personalised"] <= {*settings.recommend.ladder, "explore"}
     # a0 saw all of a and x and has b and `untouched` left, 7 contents; nobody has fewer than 3.
     assert missing == {}
     assert {row["model"] for row in made["recommender_evaluation"]} >= {"als", "popularity_all_time"}
@@ -159,15 +160,32 @@ def test_an_as_of_day_that_is_not_earlier_is_refused_before_anything_is_read(set
     assert told in capsys.readouterr().err
 
 
-def test_lists_are_made_of_the_releases_own_candidates_only(run, fill, settings, warehouse, capsys):
-    fill([liked("a0", c, 4) for c in ("a1", "a2")])
-    run()
+def test_lists_are_made_of_the_releases_own_candidates_which_folding_in_finds_without_training(
+    run, fill, settings, warehouse, spark, capsys
+):
+    events = [liked(p, f"{p[0]}{n}", 1 + n) for p in PEOPLE for n in range(4) if n != int(p[1])]
+    fill(events)
+    run("recommend.ladder={als: 1, trending: 1}")
     releases.publish(warehouse, f"{AS_OF}.1", 3)
-    release = releases.open_release(warehouse, AS_OF, 3)
-    argv = ["--env", "local", "--date", AS_OF.isoformat(), "--release", release, "--set", "platforms=[feed]"]
-    assert run_job(recommend.main, [*argv, "--set", f"warehouse={settings.warehouse}"]) == 2
+    day = date(2026, 11, 11)
+    release = releases.open_release(warehouse, day, 3)
+    argv = ["--env", "local", "--date", day.isoformat(), "--release", release]
+    for setting in ("platforms=[feed]", "recommend.k=3", "recommend.candidates=6", f"warehouse={settings.warehouse}"):
+        argv += ["--set", setting]
+    argv += ["--set", "recommend.ladder={als: 1, trending: 1}"]
+    assert run_job(recommend.main, argv, extra=recommend.extra) == 2
     told = f"gold.recommendation_candidates: release {release} has no rows yet; run jobs/find_candidates.py --release"
     assert told in capsys.readouterr().err
+
+    fill([*events, liked("newcomer", "b1", 11)])
+    assert run_job(recommend.main, [*argv, "--fold-in"], extra=recommend.extra) == 0
+    lists = warehouse.read(recommendations.RECOMMENDATIONS).where(F.col("release_id") == release).collect()
+    mine = {row["content_id"]: row for row in lists if row["user_id"] == silver_rows.user("newcomer")}
+    personal = [row for row in mine.values() if row["source"] == "als"]
+    assert len(mine) == 3 and "b1" not in mine
+    assert {row["because"][0]["content_id"] for row in personal} == {"b1"}
+    assert personal[0]["reason"] == "Because of what you did with b1"
+    assert releases.produced(warehouse, release)[1] == {}, "a model was trained"
 
 
 @pytest.mark.slow

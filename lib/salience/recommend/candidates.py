@@ -42,7 +42,7 @@ def candidates(
     with kept(pairs) as held, kept(trending_items(known, settings)) as shown:
         asking, rungs = _asking(known, served, held), list[Rung]()
         at = Place(known, models, held, shown, settings)
-        for name, places in settings.ladder.items():
+        for name, places in settings.places().items():
             if lacking := missing(name, models, settings):
                 tell(f"{name} proposes nothing: there is no model {', '.join(lacking)}")
                 continue

@@ -78,7 +78,7 @@ def with_rung(asking: DataFrame, name: str, places: int, at: Place) -> tuple[Dat
 
     Args:
         asking: user_id, arm, own, seen, and what earlier rungs read.
-        name, places: of settings.ladder; none of its models is `missing`.
+        name, places: one of settings.places(); none of its models is `missing`.
         at: where.
 
     Returns:

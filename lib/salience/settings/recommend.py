@@ -159,9 +159,9 @@ class RecommendSettings(Group):
     """Candidates a person before ranking; at least k."""
     block_mb: float = Field(gt=0)
     """Factors that are ranked take about so many 10^6 bytes of each task; larger ones are walked in blocks."""
-    ladder: dict[Source, Count]
-    """Who proposes candidates, the one to prefer first, and how many before the later ones get their turn; what is left
-    of `candidates` is filled in this order. `trending` is the last one: it always has something."""
+    ladder: dict[Source, Weight]
+    """Who proposes candidates, the one to prefer first, and its share of the list, as a ratio to the others'; what some
+    leave free is filled in this order. `trending` is the last one: it always has something."""
     blend: dict[Part, Weight]
     """What `blend` is made of, and the weight of each part's standard scores."""
     recent_half_life_days: float = Field(gt=0)
@@ -222,15 +222,13 @@ class RecommendSettings(Group):
 
     @field_validator("ladder")
     @classmethod
-    def _ends_with_trending(cls, ladder: dict[Source, int]) -> dict[Source, int]:
+    def _ends_with_trending(cls, ladder: dict[Source, float]) -> dict[Source, float]:
         if list(ladder)[-1:] != ["trending"]:
             raise ValueError("the last source must be trending, which has something for everyone")
         return ladder
 
     @model_validator(mode="after")
-    def _ladder_fits(self) -> "RecommendSettings":
-        if (wanted := sum(self.ladder.values())) > self.candidates:
-            raise ValueError(f"the places of the ladder ({wanted}) must be at most candidates ({self.candidates})")
+    def _blends_something(self) -> "RecommendSettings":
         if "blend" in self.ladder and not self.blend:
             raise ValueError("the ladder has a blend, but `blend` names no part of it")
         return self
@@ -246,3 +244,8 @@ class RecommendSettings(Group):
         if self.rank.exploration_slots >= self.k:
             raise ValueError(f"rank.exploration_slots ({self.rank.exploration_slots}) must be less than k ({self.k})")
         return self
+
+    def places(self) -> dict[str, int]:
+        """Return how many of the candidates each source of the ladder may propose before the later ones do."""
+        total = sum(self.ladder.values())
+        return {name: int(self.candidates * share / total + 1e-9) for name, share in self.ladder.items()}
