@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 import find_candidates
 import learn_confidence
+import publish_release
 import recommend
 import train_recommender
 from salience.job import run_job
@@ -109,12 +110,25 @@ def test_everyone_gets_k_new_contents_or_is_told_why_not_whatever_the_future_bri
     assert run("recommend.holdout.share=0.5") == made
 
 
-def test_a_catalogue_that_a_person_has_exhausted_gives_a_shortfall(run, fill, spark, warehouse):
+def test_a_catalogue_that_a_person_has_exhausted_or_that_is_blocked_gives_shortfalls(
+    run, fill, settings, warehouse, capsys
+):
     fill(PAST[:2] + [liked("a0", c, 4) for c in (f"{letter}{n}" for letter in "ab" for n in range(6))])
     made = run()
     (row,) = (row for row in made["recommendation_shortfalls"] if row["user_id"] == silver_rows.user("a0"))
     assert (row["missing"], row["reason"]) == (2, "catalogue_exhausted")
     assert made["recommender_evaluation"] == []
+
+    # With all contents blocked, everyone is told so, and no such release takes the place of another.
+    release = releases.open_release(warehouse, AS_OF, 3)
+    argv = ["--env", "local", "--set", f"warehouse={settings.warehouse}", "--release", release]
+    blocked = ["--set", "platforms=[feed]", "--set", "recommend.blocked_tags=[t]", "--date", AS_OF.isoformat()]
+    assert [run_job(job.main, argv + blocked) for job in (find_candidates, recommend)] == [0, 0]
+    told = warehouse.read(recommendations.SHORTFALLS).where(F.col("release_id") == release).collect()
+    everyone = {silver_rows.user(person) for person in [*PEOPLE, "newcomer"]}
+    assert {(r["user_id"], r["missing"], r["reason"]) for r in told} == {(u, 10, "nothing_available") for u in everyone}
+    assert run_job(publish_release.main, argv, interval=False) == 3
+    assert "gold.recommendations: is empty" in capsys.readouterr().err
 
 
 def test_a_platform_on_which_nothing_weighs_gets_what_is_popular_and_stops_no_other(run, fill, capsys):
