@@ -56,7 +56,8 @@ def run(settings, warehouse):
         argv = ["--env", "local", "--date", AS_OF.isoformat(), "--release", release]
         small = ("platforms=[feed]", "recommend.k=3", "recommend.candidates=5", "recommend.evaluation_days=3")
         quick = ("recommend.als.rank=4", "recommend.als.iterations=3", "recommend.bootstrap_replicates=100")
-        for setting in (f"warehouse={settings.warehouse}", *small, *quick, *more):
+        few = ("recommend.compared=[]", "recommend.popularity_half_lives_days=[7]")
+        for setting in (f"warehouse={settings.warehouse}", *small, *quick, *few, *more):
             argv += ["--set", setting]
         for job in (train_recommender, find_candidates, recommend):
             assert run_job(job.main, argv) == 0
