@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from salience.errors import InputError
-from salience.recommend.als import Point
+from salience.recommend.als import Point, fit_settings
 from salience.recommend.gate import at_point, decide, in_force, point_of
 from salience.recommend.promotion import Promotion
 from salience.recommend.split import cuts
-from salience.recommend.training import fitted, manifest
+from salience.recommend.training import Made, fitted, manifest
 from tests.recommend.rows import AS_OF, contents, days_before, interactions
 
 ALIKE = 12
@@ -55,6 +55,12 @@ def events(spark):
     return interactions(spark, *rows)
 
 
+def saved(verdict, cut):
+    """Return the manifest of the model that a verdict publishes, as it is read again."""
+    fit = Made({}, fit_settings(verdict.point, verdict.settings))
+    return json.loads(json.dumps(manifest("als", fit, "feed", cut, Promotion(verdict, [], {}), {})))
+
+
 @pytest.fixture
 def gate(spark, events):
     """Return a function: settings in force, settings that were chosen, rows of contents -> the verdict."""
@@ -64,7 +70,7 @@ def gate(spark, events):
         known, catalogue = None, contents(spark, *known_contents)
         if before is not None:
             first = decide(events, catalogue, None, before, (windows.choose_end, windows.report_end))
-            known = json.loads(json.dumps(manifest("feed", windows.report_end, Promotion(first, [], {}), {})))
+            known = saved(first, windows.report_end)
         return decide(events, catalogue, known, chosen, (windows.choose_end, windows.report_end))
 
     return decided
@@ -114,21 +120,21 @@ def test_a_margin_lets_a_slightly_worse_one_pass_and_too_few_people_let_nothing_
 
 def test_the_settings_of_a_saved_model_are_those_that_it_was_fitted_with(good, bad, gate):
     other = at_point(bad, Point(2.0, 0.5))
-    told = manifest("feed", cuts(AS_OF, 1).report_end, Promotion(gate(None, other), [], {}), {})
-    found = in_force(json.loads(json.dumps(told)), good)
+    found = in_force(saved(gate(None, other), cuts(AS_OF, 1).report_end), good)
     assert point_of(found) == Point(2.0, 0.5)
     assert found.action_weights == other.action_weights and found.k == good.k
 
 
 def test_training_on_nothing_is_refused_with_one_clear_line(spark, good):
     refused = pytest.raises(InputError, match="no interaction with a positive weight to train on")
-    with refused, fitted(interactions(spark, ("u", "a", "view", 1)), cuts(AS_OF, 3.0).report_end, good):
+    with refused, fitted(interactions(spark, ("u", "a", "view", 1)), cuts(AS_OF, 3.0).report_end, good, print):
         pass
 
 
 def test_neighbours_of_contents_and_people_are_of_their_taste(events, good):
     windows = cuts(AS_OF, 3.0)
-    with fitted(events, windows.report_end, good.model_copy(update={"similar": 5})) as fit:
+    with fitted(events, windows.report_end, good.model_copy(update={"similar": 5}), print) as fit:
+        assert fit.models.keys() == {"als", "similarity"}
         for frame, of, to in (
             (fit.content_similarity, "content_id", "similar_content_id"),
             (fit.user_similarity, "user_id", "similar_user_id"),

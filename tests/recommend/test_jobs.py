@@ -159,7 +159,7 @@ def test_as_of_earlier_days_the_model_is_the_one_that_those_days_would_have_give
 
     fill(PAST)
     made = train(AS_OF, "--as-of", "2026-10-20,2026-11-04,2026-11-06,2026-11-04")
-    assert made.keys() == {"als/feed", "als-2026-11-04/feed", "als-2026-11-06/feed"}
+    assert made.keys() == {"als/feed", "similarity/feed", "als-2026-11-04/feed", "als-2026-11-06/feed"}
     assert "nothing was fitted as of 2026-10-20: there is no interaction" in capsys.readouterr().out
     fill([event for event in PAST if int(event["at"].split()[0]) <= 6])
     then = train(date(2026, 11, 6))

@@ -39,13 +39,15 @@ class Rung:
     scorer: None where a column of the asking, named like the source, holds its proposals (array of (content_id, score,
         because), best first) already.
     for_everyone: whether it serves all people, and proposes whatever it knows. One that is personal serves the
-        personalised arm alone, and proposes what it scores above 0, for what it knows nothing of has 0.
+        personalised arm alone, and people of whom it knows something: whose scores are not all 0.
+    above: it proposes only what it scores higher than that: of sums that rest on nothing, what is 0 is unknown.
     """
 
     name: str
     places: int
     scorer: Scorer | None = None
     for_everyone: bool = False
+    above: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def _proposals(batch: pa.RecordBatch, ladder: Ladder, number: int) -> Proposals:
         may_propose = places_of(rung.scorer.content_ids, ladder.content_ids)
         scores[:, may_propose < 0] = -np.inf
         if not rung.for_everyone:
-            scores[scores <= 0] = -np.inf
+            scores[~scores.any(axis=1)] = -np.inf
+            scores[scores <= rung.above] = -np.inf
             scores[~pc.equal(batch.column("arm"), PERSONALISED).to_numpy(zero_copy_only=False)] = -np.inf
         masked = seen_places(batch.column("seen"), rung.scorer.content_ids)
         column, score, lengths = best(scores, *masked, ladder.length)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -98,7 +99,8 @@ def with_rung(asking: DataFrame, name: str, places: int, at: Place) -> tuple[Dat
         fitted = fitted_tags(of_contents, settings.search.tag_vocabulary, settings.recent_half_life_days)
         return asking, None if fitted is None else Rung(name, places, fitted.scorer())
     if name == BLEND:
-        return asking, Rung(name, places, _blend(at))
+        # Standard scores have 0 in their middle.
+        return asking, Rung(name, places, _blend(at), above=-np.inf)
     return asking, Rung(name, places, _loaded(name, at, settings.recent_half_life_days))
 
 
