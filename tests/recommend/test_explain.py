@@ -5,8 +5,8 @@ from pyspark.sql import functions as F
 from salience.recommend import als
 from salience.recommend.als import Point
 from salience.recommend.explain import contributions, explain
-from salience.recommend.foldin import Own, fold_in, model_of
-from salience.recommend.models.interface import HISTORY, training
+from salience.recommend.foldin import fold_in, model_of
+from salience.recommend.models.interface import HISTORY, Own, training
 from salience.recommend.models.interface import histories as of_pairs
 from salience.recommend.topk import collect_items, in_blocks, top_k
 
@@ -20,6 +20,12 @@ def histories(preferences):
 
 def weighted(spark, *rows):
     return spark.createDataFrame(list(rows), "user_id string, content_id string, weight double")
+
+
+def known(ids, weights):
+    """Return what a model with these contents knows of somebody."""
+    places = np.array([ids.index(content) for content in weights])
+    return Own(len(places), np.arange(len(places)), places, np.array(list(weights.values())))
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +65,7 @@ def test_contributions_of_own_contents_add_up_to_mllibs_score(trained):
     preferences, users, model, items = trained
     ids = items.content_ids.to_pylist()
     for row in histories(preferences).collect():
-        own = Own(
-            np.array([ids.index(o["content_id"]) for o in row["own"]]), np.array([o["weight"] for o in row["own"]])
-        )
-        parts = contributions(model, own, np.arange(len(ids)))
+        parts = contributions(model, known(ids, {o["content_id"]: o["weight"] for o in row["own"]}), np.arange(20))
         assert parts.shape == (6, 20)
         assert np.allclose(parts.sum(axis=0), items.factors @ users[row["user_id"]], atol=1e-4)
 
@@ -71,14 +74,12 @@ def test_the_three_strongest_own_contents_are_named_with_their_share(spark, trai
     preferences, _, model, items = trained
     ids = items.content_ids.to_pylist()
     history = histories(preferences.where("user_id IN ('u00', 'u01')"))
-    known = {r["user_id"]: {o["content_id"]: o["weight"] for o in r["own"]} for r in history.collect()}
+    theirs = {r["user_id"]: {o["content_id"]: o["weight"] for o in r["own"]} for r in history.collect()}
     ranked = in_blocks(spark.createDataFrame(list(zip(ids, items.factors.tolist(), strict=True)), ITEMS), 1)
     lists = top_k(fold_in(history.selectExpr("*", "array('c00') AS seen"), model), ranked, 7)
     for row in explain(lists, model).collect():
-        own = known[row["user_id"]]
-        parts = contributions(
-            model, Own(np.array([ids.index(c) for c in own]), np.array(list(own.values()))), np.arange(20)
-        )
+        own = theirs[row["user_id"]]
+        parts = contributions(model, known(ids, own), np.arange(20))
         assert len(row["top"]) == 7
         for item in row["top"]:
             column = dict(zip(own, parts[:, ids.index(item["content_id"])], strict=True))

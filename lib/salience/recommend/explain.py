@@ -17,7 +17,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from salience.recommend.best import Doubles, Integers
-from salience.recommend.foldin import Model, Own, by_person, normal_equation, own_contents, places_of
+from salience.recommend.foldin import Model, normal_equation
+from salience.recommend.models.interface import Own, Weighing, owned, places_of
 from salience.recommend.topk import lists_of
 
 REASONS = 3
@@ -96,10 +97,11 @@ def _explainer(
     def explain_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         model = shared.value
         for batch in filter(len, batches):
-            people = own_contents(batch.column("own"), model.content_ids)
+            people = owned(batch.column("own"), model.content_ids, Weighing())
             top = batch.column("top")
             flat, lengths = top.flatten(), pc.list_value_length(top).to_numpy(zero_copy_only=False)
-            wanted = by_person(places_of(flat.field("content_id"), model.content_ids), lengths)
+            places = places_of(flat.field("content_id"), model.content_ids)
+            wanted = np.split(places, np.cumsum(lengths))[:-1]
             reasons = [_reasons_of(model, own, places) for own, places in zip(people, wanted, strict=True)]
             columns = [flat.field("content_id"), flat.field("score"), because(reasons, model.content_ids)]
             explained = pa.StructArray.from_arrays(columns, ["content_id", "score", "because"])

@@ -8,12 +8,10 @@ MLlib's implicit ALS solves for a person with own contents j of weight w_j, give
 number of ratings). Solving it for the present history also serves people and interactions newer than the model.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import Broadcast
@@ -21,10 +19,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from salience.recommend.als import Point
-from salience.recommend.best import Doubles, Integers
-from salience.recommend.topk import Items
-
-Number = TypeVar("Number", np.int64, np.float64)
+from salience.recommend.best import Doubles
+from salience.recommend.models.interface import Own, Weighing, owned
+from salience.recommend.topk import Items, lists_of
 
 
 @dataclass(frozen=True)
@@ -35,14 +32,6 @@ class Model:
     factors: Doubles
     gram: Doubles
     point: Point
-
-
-@dataclass(frozen=True)
-class Own:
-    """What one person did: places of the own contents among the model's items, and their weights."""
-
-    places: Integers
-    weights: Doubles
 
 
 def model_of(items: Items, point: Point) -> Model:
@@ -76,37 +65,20 @@ def _solver(shared: Broadcast[Model]) -> Callable[[Iterator[pa.RecordBatch]], It
     def solve(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         model = shared.value
         for batch in batches:
-            people = own_contents(batch.column("own"), model.content_ids)
-            column = pa.array([_factors(model, own) for own in people], pa.list_(pa.float64()))
+            people = owned(batch.column("own"), model.content_ids, Weighing())
+            known = pa.array([len(own.places) > 0 for own in people], pa.bool_())
+            lists = lists_of(pa.array(solved(model, people).ravel()), np.full(len(batch), len(model.gram)))
+            column = pc.if_else(known, lists, pa.scalar(None, lists.type))
             yield pa.RecordBatch.from_arrays([*batch.columns, column], [*batch.schema.names, "features"])
 
     return solve
 
 
-def _factors(model: Model, own: Own) -> Doubles | None:
-    if not len(own.places):
-        return None
-    matrix, terms = normal_equation(model, own)
-    return np.asarray(np.linalg.solve(matrix, terms.sum(axis=0)))
-
-
-def own_contents(own: pa.ListArray, content_ids: pa.Array) -> list[Own]:
-    """Return what the model knows of each person's history."""
-    flat, lengths = own.flatten(), pc.fill_null(pc.list_value_length(own), 0).to_numpy(zero_copy_only=False)
-    places = places_of(flat.field("content_id"), content_ids)
-    # MLlib holds ratings in single precision.
-    weights = flat.field("weight").to_numpy(zero_copy_only=False).astype(np.float32).astype(np.float64)
-    people = zip(by_person(places, lengths), by_person(weights, lengths), strict=True)
-    # Nor does it count what has faded to nothing.
-    return [Own(p[(p >= 0) & (w > 0)], w[(p >= 0) & (w > 0)]) for p, w in people]
-
-
-def places_of(ids: pa.Array, content_ids: pa.Array) -> Integers:
-    """Return each id's place in `content_ids`; -1 where it is not there."""
-    places = pc.fill_null(pc.index_in(ids, value_set=content_ids), -1)
-    return np.asarray(places.to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def by_person(flat: npt.NDArray[Number], lengths: Integers) -> list[npt.NDArray[Number]]:
-    """Cut a flat array into one piece for each person."""
-    return np.split(flat, np.cumsum(lengths))[:-1]
+def solved(model: Model, people: Sequence[Own]) -> Doubles:
+    """Return each person's factors, (people, rank); 0 for those of whom the model knows nothing."""
+    features = np.zeros((len(people), len(model.gram)))
+    for person, own in enumerate(people):
+        if len(own.places):
+            matrix, terms = normal_equation(model, own)
+            features[person] = np.linalg.solve(matrix, terms.sum(axis=0))
+    return features

@@ -6,7 +6,7 @@ it. The last rung knows every content that may be shown, so a list is short only
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame
 
 from salience.recommend.arms import PERSONALISED
 from salience.recommend.best import Doubles, Integers, best
-from salience.recommend.explain import NO_REASONS, T_REASON, Reasons, because, strongest
+from salience.recommend.explain import T_REASON, Reasons, because, strongest
 from salience.recommend.models.interface import Scorer, places_of
 from salience.recommend.topk import seen_places
 
@@ -184,7 +184,7 @@ def _because(
         if source.scorer is None:
             told.append(_given(batch.column(source.name), ladder, person[mine], content[mine]))
         else:
-            told.append(_explained(batch.column("own"), source.scorer, ladder, person[mine], content[mine]))
+            told.append(_explained(batch, source.scorer, ladder, person[mine], content[mine]))
     back = np.argsort(np.concatenate(order), kind="stable")
     return pa.concat_arrays(told).take(pa.array(back))
 
@@ -200,18 +200,19 @@ def _given(lists: pa.ListArray, ladder: Ladder, person: Integers, content: Integ
     return flat.field("because").cast(T_BECAUSE).take(pa.array(found))
 
 
-def _explained(own: pa.ListArray, scorer: Scorer, ladder: Ladder, person: Integers, content: Integers) -> pa.ListArray:
-    """Return the reasons by a scorer's contributions; nulls where it does not tell any."""
+def _explained(
+    batch: pa.RecordBatch, scorer: Scorer, ladder: Ladder, person: Integers, content: Integers
+) -> pa.ListArray:
+    """Return the reasons that a scorer's explainer tells; nulls where it has none."""
+    explainer = scorer.explainer(batch) if len(person) else None
+    if explainer is None:
+        return pa.nulls(len(person), T_BECAUSE)
+    own, wanted = batch.column("own"), places_of(ladder.content_ids.take(pa.array(content)), scorer.content_ids)
     offsets = own.offsets.to_numpy()
-    wanted = places_of(ladder.content_ids.take(pa.array(content)), scorer.content_ids)
-    reasons: list[Reasons] = [NO_REASONS]
+    reasons: list[Reasons] = []
     for begin, end in zip(*_runs(person), strict=True):
-        first, last = offsets[person[begin]], offsets[person[begin] + 1]
-        terms = scorer.contributions(own.values.slice(first, last - first), wanted[begin:end])
-        if terms is None:
-            return pa.nulls(len(person), T_BECAUSE)
-        found = strongest(terms)
-        reasons.append(Reasons(found.places + first, found.values, found.shares, found.counts))
+        found = strongest(explainer.contributions(int(person[begin]), wanted[begin:end]))
+        reasons.append(replace(found, places=found.places + offsets[person[begin]]))
     return because(reasons, own.values.field("content_id"))
 
 

@@ -1,25 +1,26 @@
 """`als`: MLlib's alternating least squares on implicit preferences; people are folded in where they are scored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from salience.recommend import als
 from salience.recommend.als import Point, Ratings
-from salience.recommend.foldin import Model, Own, by_person, model_of, normal_equation
+from salience.recommend.foldin import Model, model_of, normal_equation, solved
 from salience.recommend.models.interface import (
     Doubles,
+    Explainer,
     Integers,
+    Own,
     Parameters,
     Scorer,
     Training,
     Weighing,
-    places_of,
+    owned,
 )
 from salience.recommend.topk import Items, collect_items
 from salience.settings.recommend import AlsSettings
@@ -35,38 +36,39 @@ class AlsScorer(Scorer):
 
     def scores(self, asking: pa.RecordBatch) -> Doubles:
         """Return (people, contents) scores; 0 for people of whose history the model knows nothing."""
-        own = asking.column("own")
-        flat, lengths = own.flatten(), pc.fill_null(pc.list_value_length(own), 0).to_numpy(zero_copy_only=False)
-        places = by_person(places_of(flat.field("content_id"), self.content_ids), lengths)
-        weights = by_person(self.weighing.values(flat), lengths)
-        features = np.zeros((len(own), len(self.model.gram)))
-        for person, (where, weight) in enumerate(zip(places, weights, strict=True)):
-            known = where >= 0
-            if known.any():
-                matrix, terms = normal_equation(self.model, Own(where[known], weight[known]))
-                features[person] = np.linalg.solve(matrix, terms.sum(axis=0))
-        return features @ self.model.factors.T
+        people = owned(asking.column("own"), self.content_ids, self.weighing)
+        return solved(self.model, people) @ self.model.factors.T
 
-    def contributions(self, own: pa.StructArray, wanted: Integers) -> Doubles:
+    def explainer(self, asking: pa.RecordBatch) -> "AlsTerms":
         """Return what each own content adds, see explain.py."""
-        return self._contributions(own, self.model.factors[wanted])
-
-    def mean_contributions(self, own: pa.StructArray) -> Doubles:
-        """Return what each own content adds to a content of mean factors."""
-        return self._contributions(own, self._mean_factors)[:, 0]
+        return AlsTerms(self, owned(asking.column("own"), self.content_ids, self.weighing))
 
     @cached_property
-    def _mean_factors(self) -> Doubles:
+    def mean_factors(self) -> Doubles:
+        """Those of a content that is the mean of all, (1, rank)."""
         return np.asarray(self.model.factors.mean(axis=0, keepdims=True))
 
-    def _contributions(self, own: pa.StructArray, wanted: Doubles) -> Doubles:
-        places = places_of(own.field("content_id"), self.content_ids)
-        known = places >= 0
-        told = np.zeros((len(own), len(wanted)))
-        if known.any():
-            matrix, terms = normal_equation(self.model, Own(places[known], self.weighing.values(own)[known]))
-            told[known] = terms @ np.linalg.solve(matrix, wanted.T)
-        return told
+
+@dataclass(frozen=True)
+class AlsTerms(Explainer):
+    """The terms of the right side of the normal equation, solved."""
+
+    scorer: AlsScorer
+    people: Sequence[Own]
+
+    def contributions(self, person: int, wanted: Integers) -> Doubles:
+        """Return (own, wanted) terms."""
+        return self._terms(self.people[person], self.scorer.model.factors[wanted])
+
+    def means(self, person: int) -> Doubles:
+        """Return (own,) mean terms."""
+        return self._terms(self.people[person], self.scorer.mean_factors)[:, 0]
+
+    def _terms(self, own: Own, wanted: Doubles) -> Doubles:
+        if not len(own.places):
+            return np.zeros((own.size, len(wanted)))
+        matrix, terms = normal_equation(self.scorer.model, own)
+        return own.spread(terms @ np.linalg.solve(matrix, wanted.T))
 
 
 @dataclass(frozen=True)

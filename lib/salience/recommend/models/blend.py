@@ -14,9 +14,17 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from salience.recommend.models.interface import Doubles, Fitted, Integers, Parameters, Recommender, Scorer, Training
+from salience.recommend.models.interface import (
+    Doubles,
+    Explainer,
+    Fitted,
+    Integers,
+    Parameters,
+    Recommender,
+    Scorer,
+    Training,
+)
 from salience.recommend.scoring import Mix, Panel, deviations, mixed, panel
-from salience.recommend.topk import lists_of
 
 
 @dataclass(frozen=True)
@@ -33,20 +41,16 @@ class BlendScorer(Scorer):
         ((_, scores),) = mixed(asking, self.parts)
         return scores
 
-    def contributions(self, own: pa.StructArray, wanted: Integers) -> Doubles | None:
+    def explainer(self, asking: pa.RecordBatch) -> "Explainer | None":
         """Return what each own content adds to the parts' standard scores; None if some part does not tell."""
-        if len(self.weights) == 1:
-            (name,) = self.weights
-            return self.parts.scorers[name].contributions(own, wanted)
-        told = np.zeros((len(own), len(wanted)))
-        for name, weight in self.weights.items():
-            places = self._places(name)[wanted]
-            known = places >= 0
-            terms = standard_contributions(self.parts.scorers[name], own, places[known])
-            if terms is None:
-                return None
-            told[:, known] += weight * terms
-        return told
+        parts = {name: self.parts.scorers[name].explainer(asking) for name in self.weights}
+        told = {name: part for name, part in parts.items() if part is not None}
+        if len(told) < len(parts):
+            return None
+        if len(told) == 1:
+            return next(iter(told.values()))
+        spreads = {name: deviations(self.parts.scorers[name].scores(asking))[:, 0] for name in told}
+        return BlendTerms(self.weights, told, spreads, {name: self._places(name) for name in told})
 
     def _places(self, name: str) -> Integers:
         """Return where each content lies among those of a part; -1 where the part does not know it."""
@@ -58,21 +62,34 @@ class BlendScorer(Scorer):
         return there
 
 
-def standard_contributions(scorer: Scorer, own: pa.StructArray, wanted: Integers) -> Doubles | None:
-    """Return what each own content of one person adds to the standard score of each wanted content.
+@dataclass(frozen=True)
+class BlendTerms(Explainer):
+    """The weighted sum of the terms of the parts' standard scores.
 
-    Args:
-        scorer: whose contributions add up to its scores.
-        own, wanted: as `Scorer.contributions` takes them.
-
-    Returns:
-        (own, wanted), 0 where the person's scores have no spread; None if the scorer does not tell.
+    spreads: the standard deviation of each person's scores by each part.
+    places: where each content lies among those of each part; -1 where the part does not know it.
     """
-    of_wanted = scorer.contributions(own, wanted)
-    if of_wanted is None:
-        return None
-    alone = pa.RecordBatch.from_arrays([lists_of(own, np.array([len(own)]))], ["own"])
-    return np.asarray((of_wanted - scorer.mean_contributions(own)[:, None]) / deviations(scorer.scores(alone)))
+
+    weights: Mix
+    parts: Mapping[str, Explainer]
+    spreads: Mapping[str, Doubles]
+    places: Mapping[str, Integers]
+
+    def contributions(self, person: int, wanted: Integers) -> Doubles:
+        """Return (own, wanted) terms."""
+        told = []
+        for name, part in self.parts.items():
+            places = self.places[name][wanted]
+            known = places >= 0
+            terms = part.contributions(person, places[known]) - part.means(person)[:, None]
+            of_all = np.zeros((len(terms), len(wanted)))
+            of_all[:, known] = terms / self.spreads[name][person]
+            told.append(self.weights[name] * of_all)
+        return np.asarray(sum(told))
+
+    def means(self, person: int) -> Doubles:
+        """Return (own,) zeros: standard scores, and what they are made of, have a mean of 0."""
+        return np.zeros(len(next(iter(self.parts.values())).means(person)))
 
 
 @dataclass(frozen=True)

@@ -82,21 +82,29 @@ class Scorer(ABC):
             asking: a row a person: `own` (HISTORY), and the columns that the model's `asked` adds.
         """
 
-    def contributions(self, own: pa.StructArray, wanted: Integers) -> Doubles | None:
-        """Return what each own content of one person adds to the score of each wanted one; None if they do not tell.
+    def explainer(self, asking: pa.RecordBatch) -> "Explainer | None":
+        """Return who can say what made these people's scores; None where the scores do not tell."""
+        return None
+
+
+class Explainer(ABC):
+    """Says what each own content of a person adds to their scores."""
+
+    @abstractmethod
+    def contributions(self, person: int, wanted: Integers) -> Doubles:
+        """Return what each own content adds to the score of each wanted one.
 
         Args:
-            own: elements of HISTORY.
-            wanted: places in `content_ids`.
+            person: the row of the batch.
+            wanted: places in the scorer's `content_ids`.
 
         Returns:
             (own, wanted); a column adds up to its content's score.
         """
-        return None
 
-    def mean_contributions(self, own: pa.StructArray) -> Doubles:
-        """Return the mean over all contents of what each own content adds, (own,), where `contributions` tells it."""
-        raise NotImplementedError
+    @abstractmethod
+    def means(self, person: int) -> Doubles:
+        """Return the means over all contents of what each own content adds, (own,)."""
 
 
 class Fitted(Protocol):
@@ -197,6 +205,39 @@ class Weighing:
         if self.half_life_days is not None:
             values *= 0.5 ** (_numbers(own.field("age_days")) / self.half_life_days)
         return values.astype(np.float32).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a model knows of one person.
+
+    size: how many own contents they have, also such as the model does not know.
+    rows: which of these the model knows, and have a weight.
+    places, weights: where these lie among the model's contents, and what they weigh.
+    """
+
+    size: int
+    rows: Integers
+    places: Integers
+    weights: Doubles
+
+    def spread(self, terms: Doubles) -> Doubles:
+        """Return the terms, (known, ...), of all own contents, (own, ...): 0 for what the model does not know."""
+        whole = np.zeros((self.size, *terms.shape[1:]))
+        whole[self.rows] = terms
+        return whole
+
+
+def owned(own: pa.ListArray, content_ids: pa.Array, weighing: Weighing) -> list[Own]:
+    """Return what a model with these contents knows of each person."""
+    flat, lengths = own.flatten(), pc.fill_null(pc.list_value_length(own), 0).to_numpy(zero_copy_only=False)
+    places, weights = places_of(flat.field("content_id"), content_ids), weighing.values(flat)
+    known = np.flatnonzero((places >= 0) & (weights > 0))
+    ends = np.cumsum(lengths)
+    edges = np.searchsorted(known, np.concatenate([[0], ends]))
+    pieces = zip(lengths, ends - lengths, edges[:-1], edges[1:], strict=True)
+    each = ((int(size), begin, known[low:high]) for size, begin, low, high in pieces)
+    return [Own(size, mine - begin, places[mine], weights[mine]) for size, begin, mine in each]
 
 
 def history_matrix(own: pa.ListArray, content_ids: pa.Array, weighing: Weighing) -> sp.csr_matrix:

@@ -1,5 +1,6 @@
 """Scores that are sums over a person's own contents: `ease`, `similarity` and `svd` differ in the item weights only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,7 +8,16 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from salience.recommend.models.interface import Doubles, Integers, Scorer, Weighing, history_matrix, places_of
+from salience.recommend.models.interface import (
+    Doubles,
+    Explainer,
+    Integers,
+    Own,
+    Scorer,
+    Weighing,
+    history_matrix,
+    owned,
+)
 
 
 @dataclass(frozen=True)
@@ -18,30 +28,38 @@ class ItemWeights(Scorer):
     weights: Doubles | sp.csr_matrix
     weighing: Weighing
 
-    @cached_property
-    def _mean_weights(self) -> Doubles:
-        """What each content adds to others on average, for a weight of 1."""
-        return np.asarray(self.weights.mean(axis=1)).ravel()
-
     def scores(self, asking: pa.RecordBatch) -> Doubles:
         """Return (people, contents) scores."""
         product = history_matrix(asking.column("own"), self.content_ids, self.weighing) @ self.weights
         return product.toarray() if sp.issparse(product) else np.asarray(product)
 
-    def contributions(self, own: pa.StructArray, wanted: Integers) -> Doubles:
-        """Return the terms of the sum."""
-        places = places_of(own.field("content_id"), self.content_ids)
-        known = places >= 0
-        rows = self.weights[places[known]][:, wanted]
-        whole = np.asarray(rows) if isinstance(rows, np.ndarray) else rows.toarray()
-        told = np.zeros((len(own), len(wanted)))
-        told[known] = whole * self.weighing.values(own)[known][:, None]
-        return told
+    def explainer(self, asking: pa.RecordBatch) -> "WeightTerms":
+        """Return the terms of the sums."""
+        return WeightTerms(self, owned(asking.column("own"), self.content_ids, self.weighing))
 
-    def mean_contributions(self, own: pa.StructArray) -> Doubles:
-        """Return the means of the terms."""
-        places = places_of(own.field("content_id"), self.content_ids)
-        return np.where(places >= 0, self._mean_weights[places] * self.weighing.values(own), 0.0)
+    @cached_property
+    def mean_weights(self) -> Doubles:
+        """What each content adds to others on average, for a weight of 1."""
+        return np.asarray(self.weights.mean(axis=1)).ravel()
+
+
+@dataclass(frozen=True)
+class WeightTerms(Explainer):
+    """weight(j) x weights[j, i]."""
+
+    scorer: ItemWeights
+    people: Sequence[Own]
+
+    def contributions(self, person: int, wanted: Integers) -> Doubles:
+        """Return (own, wanted) terms."""
+        own = self.people[person]
+        rows = self.scorer.weights[own.places][:, wanted]
+        return own.spread((np.asarray(rows) if isinstance(rows, np.ndarray) else rows.toarray()) * own.weights[:, None])
+
+    def means(self, person: int) -> Doubles:
+        """Return (own,) mean terms."""
+        own = self.people[person]
+        return own.spread(self.scorer.mean_weights[own.places] * own.weights)
 
 
 @dataclass(frozen=True)
@@ -53,27 +71,37 @@ class ItemVectors(Scorer):
     scales: Doubles
     weighing: Weighing
 
-    @cached_property
-    def _mean_vector(self) -> Doubles:
-        """The mean of what a vector is multiplied by."""
-        return np.asarray((self.vectors * self.scales[:, None]).mean(axis=0))
-
     def scores(self, asking: pa.RecordBatch) -> Doubles:
         """Return (people, contents) scores."""
         own = history_matrix(asking.column("own"), self.content_ids, self.weighing)
         return np.asarray((own @ (self.vectors / self.scales[:, None])) @ self.vectors.T * self.scales)
 
-    def contributions(self, own: pa.StructArray, wanted: Integers) -> Doubles:
-        """Return the terms of the sum."""
-        places = places_of(own.field("content_id"), self.content_ids)
-        known = places >= 0
-        told = np.zeros((len(own), len(wanted)))
-        values = (self.weighing.values(own)[known] / self.scales[places[known]])[:, None]
-        told[known] = (self.vectors[places[known]] * values) @ self.vectors[wanted].T * self.scales[wanted]
-        return told
+    def explainer(self, asking: pa.RecordBatch) -> "VectorTerms":
+        """Return the terms of the sums."""
+        return VectorTerms(self, owned(asking.column("own"), self.content_ids, self.weighing))
 
-    def mean_contributions(self, own: pa.StructArray) -> Doubles:
-        """Return the means of the terms."""
-        places = places_of(own.field("content_id"), self.content_ids)
-        means = self.vectors[places] @ self._mean_vector * self.weighing.values(own) / self.scales[places]
-        return np.where(places >= 0, means, 0.0)
+    @cached_property
+    def mean_vector(self) -> Doubles:
+        """The mean of what a vector is multiplied by."""
+        return np.asarray((self.vectors * self.scales[:, None]).mean(axis=0))
+
+
+@dataclass(frozen=True)
+class VectorTerms(Explainer):
+    """weight(j) x vectors[j] . vectors[i] x scales[i] / scales[j]."""
+
+    scorer: ItemVectors
+    people: Sequence[Own]
+
+    def contributions(self, person: int, wanted: Integers) -> Doubles:
+        """Return (own, wanted) terms."""
+        own = self.people[person]
+        return own.spread(self._weighed(own) @ self.scorer.vectors[wanted].T * self.scorer.scales[wanted])
+
+    def means(self, person: int) -> Doubles:
+        """Return (own,) mean terms."""
+        own = self.people[person]
+        return own.spread(self._weighed(own) @ self.scorer.mean_vector)
+
+    def _weighed(self, own: Own) -> Doubles:
+        return np.asarray(self.scorer.vectors[own.places] * (own.weights / self.scorer.scales[own.places])[:, None])
