@@ -211,6 +211,7 @@ def test_a_quota_that_is_used_up_is_told_in_one_line_and_once_it_is_raised_the_s
     assert canonical_rows(warehouse) == {str(table): undisturbed[str(table)] for table in CLEANED}
 
 
+@pytest.mark.trial
 def test_a_delivery_whose_data_node_is_dead_is_not_refused_and_is_taken_once_the_node_is_back(
     spark, hdfs, on_hdfs, undisturbed, tmp_path, capsys
 ):
