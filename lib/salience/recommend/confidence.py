@@ -89,7 +89,7 @@ def seen_contents(interactions: DataFrame, cut: datetime) -> DataFrame:
     """List what each person ever had to do with before `cut`, impressions included.
 
     Returns:
-        user_id, seen: array of content_id, sorted.
+        user_id, seen: array of content_id, each once, in no order: sorting would take a fifth of the time.
     """
     past = interactions.where((F.col("event_time") < F.lit(cut)) & F.col("content_id").isNotNull())
-    return past.groupBy("user_id").agg(F.array_sort(F.collect_set("content_id")).alias("seen"))
+    return past.groupBy("user_id").agg(F.collect_set("content_id").alias("seen"))
