@@ -10,7 +10,8 @@ AIRFLOW_PYTEST := $(AIRFLOW_BIN)/pytest -p no:cacheprovider -c airflow_dags/pyte
 DEMO_DAY ?= 2026-11-14
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-airflow demo check test test-all trials bench bench-clean bench-quality bench-rerank lint package clean
+.PHONY: help setup setup-airflow demo check test test-all trials bench bench-clean bench-quality bench-recommend bench-rerank \
+	lint package clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -51,10 +52,13 @@ test-all: setup setup-airflow lint ## everything in test, and the DAG run on a r
 trials: setup ## the longest trials, that test-all leaves out: before a release
 	$(PYTEST) -m trial
 
-bench: bench-clean bench-quality bench-rerank ## everything that is measured against a floor or a peer
+bench: bench-clean bench-quality bench-recommend bench-rerank ## everything that is measured against a floor or a peer
 
 bench-clean: setup ## time cleaning on 10 million events (EVENTS=50000000 PAIRS=1 for more, once) against the bare engine
 	PYTHONPATH=jobs:tests $(BIN)/python tests/benchmarks/bench_clean.py $(if $(EVENTS),--events $(EVENTS)) $(if $(PAIRS),--pairs $(PAIRS))
+
+bench-recommend: setup ## time everyone's lists and ALS fits against MLlib and implicit (USERS=25000 PAIRS=1 for fewer)
+	PYTHONPATH=jobs:tests $(BIN)/python tests/benchmarks/bench_recommend.py $(if $(USERS),--users $(USERS)) $(if $(PAIRS),--pairs $(PAIRS))
 
 bench-quality: setup ## rank public data with every recommender (DATA=ml100k or movietweetings for one of them)
 	PYTHONPATH=jobs:tests $(BIN)/python tests/benchmarks/bench_quality.py $(if $(DATA),--data $(DATA))

@@ -14,30 +14,30 @@ from salience.job import Job, run_job
 from salience.recommend import creators
 from salience.recommend.arms import with_arms
 from salience.recommend.audiences import audiences
-from salience.recommend.availability import Blocks, people
+from salience.recommend.availability import Blocks, creators_of, people
 from salience.recommend.caching import kept
 from salience.recommend.sources import Known, trending_items
 from salience.recommend.split import end_of
 from salience.recommend.tastes import personal_factors
+from salience.recommend.training import COLUMNS
 from salience.tables import recommendations, silver
 
 
 def main(job: Job) -> None:
     settings, cut = job.settings.recommend, end_of(job.as_of)
-    past = job.read_past().select(creators.COLUMNS)
+    past = job.read_past().select(COLUMNS)
     contents, users = job.read(silver.CONTENTS), job.read(silver.USERS)
-    blocked = Blocks(job.read_if_there(silver.BLOCKLIST), settings.blocked_tags)
+    blocked = Blocks(job.read_if_there(silver.BLOCKLIST), settings.blocked_tags, settings.blocked_brand_safety)
     suited, accounts = [job.warehouse.frame(recommendations.AUDIENCES, []).drop("release_id")], []
     with ExitStack() as stack:
         for platform in job.settings.platforms:
             here, hold = F.col("platform") == platform, lambda frame: stack.enter_context(kept(frame))
-            blocks = blocked.of(platform)
-            known = Known(hold(past.where(here)), contents.where(here), users.where(here), cut, blocks)
+            known = Known(hold(past.where(here)), contents.where(here), users.where(here), cut, blocked.of(platform))
             served = with_arms(people(known.users, known.interactions, cut), platform, settings.holdout)
             shown = hold(trending_items(known, settings))
-            makers = hold(creators.creators_of(known.contents, known.interactions, cut))
+            makers = hold(creators_of(known.contents, known.interactions, cut))
             follows = hold(creators.followed(known.interactions, makers, cut))
-            allowed = creators.without_blocked(makers, blocks, cut)
+            allowed = creators.without_blocked(makers, known.blocks, cut)
             lists = creators.for_nobody(job.spark)
             try:
                 saved = job.load_model(f"als/{platform}", made_by="train_recommender")

@@ -25,7 +25,7 @@ def main(job: Job) -> None:
     settings, cut, fewest = job.settings.recommend, end_of(job.as_of), job.settings.privacy.min_cell_people
     past = job.read_past().select(COLUMNS)
     contents, users = job.read(silver.CONTENTS), job.read(silver.USERS)
-    blocks = Blocks(job.read_if_there(silver.BLOCKLIST), settings.blocked_tags)
+    blocks = Blocks(job.read_if_there(silver.BLOCKLIST), settings.blocked_tags, settings.blocked_brand_safety)
     found = []
     with ExitStack() as stack:
         for platform in job.settings.platforms:

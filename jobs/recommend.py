@@ -28,7 +28,7 @@ def main(job: Job) -> None:
         for step in (find_candidates, score_engagement):
             job.step(step.main, release=job.release)
     past, users, contents = job.read_past(), job.read(silver.USERS), job.read(silver.CONTENTS)
-    blocks = Blocks(job.read_if_there(silver.BLOCKLIST), settings.blocked_tags)
+    blocks = Blocks(job.read_if_there(silver.BLOCKLIST), settings.blocked_tags, settings.blocked_brand_safety)
     served, known, available = [], [], []
     for platform in job.settings.platforms:
         here, named = F.col("platform") == platform, F.lit(platform).alias("platform")

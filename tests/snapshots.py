@@ -23,7 +23,7 @@ _ROW = {
     "content_id": "c1",
     "score": 1.0,
     "source": "als",
-    "reason": "a reason",
+    "reason": "catalogue_exhausted",
     "missing": 1,
 }
 

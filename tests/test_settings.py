@@ -47,6 +47,13 @@ def test_a_layer_replaces_a_list_as_a_whole_and_a_mapping_key_by_key(conf):
     assert settings.recommend.action_weights["comment"] == 3
 
 
+def test_a_layer_replaces_the_ladder_and_the_blend_as_wholes(conf):
+    (conf / "local.yaml").write_text("recommend: {ladder: {als: 3, trending: 1}, blend: {ease: 1}}", encoding="utf-8")
+    settings = load_settings(conf, "local", {}, ["recommend.k=8", "recommend.candidates=10"]).recommend
+    assert (settings.ladder, settings.blend) == ({"als": 3, "trending": 1}, {"ease": 1})
+    assert settings.places() == {"als": 7, "trending": 2}
+
+
 def test_of_two_overrides_of_one_key_the_later_holds(conf):
     assert load_settings(conf, "local", {}, ["recommend.k=1", "recommend.k=2"]).recommend.k == 2
 

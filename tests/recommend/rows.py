@@ -8,7 +8,7 @@ CUT = datetime(2026, 11, 11, tzinfo=UTC)
 AS_OF = date(2026, 11, 10)
 INTERACTION = (
     "platform string, user_id string, content_id string, action string, event_time timestamp, rating double, "
-    "dwell_s double, video_length_s double"
+    "dwell_s double, video_length_s double, creator_id string"
 )
 
 
@@ -17,9 +17,9 @@ def days_before(days, cut=CUT):
 
 
 def interactions(spark, *rows):
-    """Rows are (user_id, content_id, action, days before the cut) and, if need be, a rating, dwell and video length."""
+    """Rows are (user, content, action, days before the cut) and, if need be, rating, dwell, video length, creator."""
     filled = [
-        ("feed", user, content, action, days_before(age), *(*more, None, None, None)[:3])
+        ("feed", user, content, action, days_before(age), *(*more, None, None, None, None)[:4])
         for user, content, action, age, *more in rows
     ]
     return spark.createDataFrame(filled, INTERACTION)

@@ -2,7 +2,7 @@ import pytest
 
 from salience.models.store import LoadedModel
 from salience.recommend.arms import HELD_OUT, NOT_PERSONALISED, PERSONALISED
-from salience.recommend.availability import Blocks, blocked_creators, people, unavailable
+from salience.recommend.availability import Blocks, blocked_creators, people, withheld
 from salience.recommend.candidates import candidates
 from salience.recommend.sources import Known
 from salience.tables import recommendations, silver
@@ -62,6 +62,9 @@ def test_what_may_not_be_shown_is_in_no_list_whoever_proposes_it(spark, three):
         ("x", "hit", "like", 1),
         ("y", "hit", "like", 1),
         ("z", "late hit", "like", -1),
+        # Contents whose creators the events alone tell.
+        ("x", "mine, too", "impression", 2, None, None, None, "u"),
+        ("x", "villain's", "impression", 2, None, None, None, "villain"),
     )
     known = contents(
         spark,
@@ -71,12 +74,19 @@ def test_what_may_not_be_shown_is_in_no_list_whoever_proposes_it(spark, three):
         ("fresh", days_before(1), None),
         ("told later", days_before(9), None, days_before(-1)),
         ("mine", days_before(9), None),
+        ("unsafe", days_before(9), None),
     )
-    known = known.selectExpr(
-        *(c if c != "creator_id" else "if(content_id = 'mine', 'u', null) AS creator_id" for c in known.columns)
+    told = {
+        "creator_id": "if(content_id = 'mine', 'u', null) AS creator_id",
+        "brand_safety": "if(content_id = 'unsafe', 'unsafe', 'safe') AS brand_safety",
+    }
+    known = known.selectExpr(*(told.get(c, c) for c in known.columns))
+    names = ("a", "shown", "hidden", "b", "unpublished", "expired", "mine", "mine, too", "blocked", "unsafe")
+    names += ("villain's",)
+    blocked = blocklist(
+        spark, ("blocked", None, None, None, days_before(5)), (None, "villain", None, None, days_before(5))
     )
-    names = ("a", "shown", "hidden", "b", "unpublished", "expired", "mine", "blocked")
-    blocks = Blocks(blocklist(spark, ("blocked", None, None, None, days_before(5))))
+    blocks = Blocks(blocked, brand_safety=["unsafe"])
     served = [("u", PERSONALISED), ("new", PERSONALISED)]
     rows = found(spark, three, events, known, served, [(name, [1.0]) for name in names], blocks=blocks)
     assert by_source(rows) == {
@@ -97,7 +107,7 @@ def test_a_full_personal_list_leaves_no_room_and_other_arms_get_trending_only(sp
 
 
 def test_every_rung_proposes_cold_contents_enter_by_their_tags_and_a_lacking_model_is_told(spark, settings):
-    ladder = {"als": 1.0, "similarity": 1.0, "tags": 1.0, "segment_popular": 1.0, "trending": 1.0}
+    ladder = {"blend": 1.0, "similarity": 1.0, "tags": 1.0, "segment_popular": 1.0, "trending": 1.0}
     asked = settings.recommend.model_copy(update={"candidates": 5, "ladder": ladder, "segment_by": ["region"]})
     asked = asked.model_copy(update={"search": asked.search.model_copy(update={"segment_prior_pairs": 0.0})})
     events = interactions(
@@ -112,9 +122,9 @@ def test_every_rung_proposes_cold_contents_enter_by_their_tags_and_a_lacking_mod
     told = []
     rows = found(spark, asked, events, known, [("u", PERSONALISED)], [("a", [1.0]), ("other", [1.0])], told, lived)
     assert by_source(rows) == {
-        "u": {"als": ["other"], "tags": ["cold"], "segment_popular": ["s"], "trending": ["hit", "t"]}
+        "u": {"blend": ["other"], "tags": ["cold"], "segment_popular": ["s"], "trending": ["hit", "t"]}
     }
-    assert told == ["similarity proposes nothing: there is no model similarity"]
+    assert told == ["blend goes without similarity", "similarity proposes nothing: there is no model similarity"]
     assert next(row for row in rows if row["source"] == "tags")["because"][0]["content_id"] == "a"
 
 
@@ -143,7 +153,7 @@ def test_blocks_hold_from_when_to_when_they_say_by_their_newest_version_for_cont
     made = "CASE content_id WHEN 'by villain' THEN 'villain' WHEN 'by pardoned' THEN 'pardoned' END AS creator_id"
     tagged = "if(content_id = 'unsafe', array('gore', 'x'), array('x')) AS tags"
     known = known.selectExpr(*({"tags": tagged, "creator_id": made}.get(c, c) for c in known.columns))
-    gone = unavailable(known, CUT, Blocks(blocks, ["gore"]))
+    gone = withheld(interactions(spark), known, CUT, Blocks(blocks, ["gore"]))
     assert sorted(r["content_id"] for r in gone.collect()) == ["always", "by villain", "tomorrow", "unsafe"]
     assert [r["creator_id"] for r in blocked_creators(blocks, CUT).collect()] == ["villain"]
 

@@ -122,6 +122,21 @@ def test_only_contents_that_may_be_shown_are_listed_and_one_may_be_all_there_is(
     assert listed(spark, people, nothing, 5, NONE) == {}
 
 
+@pytest.mark.parametrize("above", [0.0, -np.inf])
+def test_of_people_of_whom_a_source_knows_nothing_it_proposes_nothing_whatever_else_it_knows(spark, above):
+    """One of the contents that it knows may not be shown."""
+    rungs = [
+        Rung("similarity", 2, alike(("a", "b", 0.5), ("c", "b", -0.1)), above=above),
+        Rung("trending", 1, popular(a=3.0, b=2.0, c=1.0), for_everyone=True),
+    ]
+    people = [person("new"), person("known", own=[("c", 1.0)]), person("strange", own=[("z", 1.0)])]
+    told = listed(spark, people, rungs, 3, ids=pa.array(["a", "b", "c"]))
+    popular_alone = [(content, "trending") for content in "abc"]
+    assert named(told["new"]) == named(told["strange"]) == popular_alone
+    # What is known of somebody may count against contents, too: to be above nothing is asked of sums alone.
+    assert {source for _, source in named(told["known"])} == {"trending"} | ({"similarity"} if above < 0 else set())
+
+
 @given(st.data())
 def test_what_is_chosen_is_what_filling_each_list_by_hand_gives(data):
     quotas = data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=4))

@@ -107,7 +107,7 @@ def test_reasons_are_sentences_for_a_person(spark, settings):
         "a": "Because of what you did with c12 and c7",
         "b": "Because of what you did with c12",
         "c": "Chosen for you from what you did before",
-        "d": "Popular this week on feed",
+        "d": "Popular of late on feed",
         "e": "New to you on feed",
     }
 

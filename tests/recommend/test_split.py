@@ -14,7 +14,7 @@ def judged(settings):
     def judge(events):
         cut = days_before(5)
         people = judged_people(events, preferences(events, cut, chosen), cut, days_before(2), chosen)
-        return {r["user_id"]: (r["seen"], r["relevant"]) for r in people.collect()}
+        return {r["user_id"]: (sorted(r["seen"]), r["relevant"]) for r in people.collect()}
 
     return judge
 

@@ -1,7 +1,7 @@
 """Which contents may be shown, and to whom, as of a cut."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pyspark.sql import DataFrame
@@ -18,17 +18,18 @@ class Blocks:
     """What may not be shown whatever a person likes.
 
     blocklist: rows of silver.blocklist, where it is used of one platform; None where there are none.
-    tags: no content with one of them is shown (brand safety).
+    tags, brand_safety: no content with one of these tags, or of one of these brand-safety classes, is shown.
     """
 
     blocklist: DataFrame | None = None
     tags: Sequence[str] = ()
+    brand_safety: Sequence[str] = ()
 
     def of(self, platform: str) -> "Blocks":
         """Return those of one platform, of the blocklist of several."""
-        return (
-            self if self.blocklist is None else Blocks(self.blocklist.where(F.col("platform") == platform), self.tags)
-        )
+        if self.blocklist is None:
+            return self
+        return replace(self, blocklist=self.blocklist.where(F.col("platform") == platform))
 
 
 NOTHING_BLOCKED = Blocks()
@@ -48,20 +49,52 @@ def newest_versions(dimension: DataFrame, key: str, cut: datetime) -> DataFrame:
     return newest.select(key, "newest.*")
 
 
-def unavailable(contents: DataFrame, cut: datetime, blocks: Blocks = NOTHING_BLOCKED) -> DataFrame:
-    """Return the contents that were not published before `cut`, had expired, or are blocked: content_id, each once."""
-    newest = newest_versions(contents, "content_id", cut)
-    gone = F.coalesce(F.col("published_at") >= F.lit(cut), F.lit(False))
-    gone |= F.coalesce(F.col("available_until") <= F.lit(cut), F.lit(False))
-    if blocks.tags:
-        gone |= F.coalesce(F.arrays_overlap("tags", F.lit(list(blocks.tags))), F.lit(False))
-    found = newest.where(gone).select("content_id")
-    if blocks.blocklist is None:
-        return found
-    blocked = _in_force(blocks.blocklist, cut)
-    of_creators = newest.join(blocked_creators(blocks.blocklist, cut), "creator_id", how="left_semi")
-    by_id = blocked.where(F.col("content_id").isNotNull()).select("content_id")
-    return found.union(of_creators.select("content_id")).union(by_id).distinct()
+def unavailable(contents: DataFrame, cut: datetime) -> DataFrame:
+    """Return the contents that were not published before `cut` or had expired: content_id."""
+    unpublished = F.coalesce(F.col("published_at") >= F.lit(cut), F.lit(False))
+    expired = F.coalesce(F.col("available_until") <= F.lit(cut), F.lit(False))
+    return newest_versions(contents, "content_id", cut).where(unpublished | expired).select("content_id")
+
+
+def withheld(interactions: DataFrame, contents: DataFrame, cut: datetime, blocks: Blocks) -> DataFrame:
+    """Return the contents that nobody may be shown: those that are `unavailable` or blocked.
+
+    Args:
+        interactions, contents: rows of silver of one platform.
+        cut: what happened at this time or later is unknown; UTC.
+        blocks: of the platform.
+
+    Returns:
+        content_id, each once.
+    """
+    unsafe = F.coalesce(F.arrays_overlap("tags", F.lit(list(blocks.tags)).cast("array<string>")), F.lit(False))
+    unsafe |= F.coalesce(F.col("brand_safety").isin(list(blocks.brand_safety)), F.lit(False))
+    gone = newest_versions(contents, "content_id", cut).where(unsafe).select("content_id")
+    gone = gone.union(unavailable(contents, cut))
+    if blocks.blocklist is not None:
+        by_id = _in_force(blocks.blocklist, cut).where(F.col("content_id").isNotNull()).select("content_id")
+        creators = blocked_creators(blocks.blocklist, cut)
+        of_creators = creators_of(contents, interactions, cut).join(creators, "creator_id", how="left_semi")
+        gone = gone.union(by_id).union(of_creators.select("content_id"))
+    return gone.distinct()
+
+
+def creators_of(contents: DataFrame, interactions: DataFrame, cut: datetime) -> DataFrame:
+    """Return whose each content is: content_id, creator_id; nothing of contents whose creator is unknown.
+
+    That is as the content's newest version says, or where that names nobody the newest interaction with it that does.
+
+    Args:
+        contents, interactions: rows of silver of one platform.
+        cut: what happened at this time or later is unknown; UTC.
+    """
+    is_told = F.col("content_id").isNotNull() & F.col("creator_id").isNotNull()
+    past = interactions.where((F.col("event_time") < F.lit(cut)) & is_told).groupBy("content_id")
+    by_events = past.agg(F.max_by("creator_id", F.struct("event_time", "creator_id")).alias("told"))
+    by_contents = newest_versions(contents, "content_id", cut).select("content_id", "creator_id")
+    both = by_contents.join(by_events, "content_id", how="full")
+    whose = both.select("content_id", F.coalesce("creator_id", "told").alias("creator_id"))
+    return whose.where(F.col("creator_id").isNotNull())
 
 
 def how_many_shown(interactions: DataFrame, contents: DataFrame, cut: datetime, blocks: Blocks) -> DataFrame:
@@ -72,7 +105,7 @@ def how_many_shown(interactions: DataFrame, contents: DataFrame, cut: datetime, 
     """
     past = interactions.where((F.col("event_time") < F.lit(cut)) & F.col("content_id").isNotNull())
     told = contents.where(F.col("valid_from") < F.lit(cut)).select("content_id")
-    gone = unavailable(contents, cut, blocks)
+    gone = withheld(interactions, contents, cut, blocks)
     shown = past.select("content_id").union(told).distinct().join(gone, "content_id", how="left_anti")
     return shown.agg(F.count("*").alias("available"))
 
@@ -116,6 +149,6 @@ def not_shown(interactions: DataFrame, contents: DataFrame, cut: datetime) -> Da
         user_id, seen: array of content_id, each once, in no order.
     """
     past = interactions.where((F.col("event_time") < F.lit(cut)) & F.col("content_id").isNotNull())
-    made = newest_versions(contents, "content_id", cut).where(F.col("creator_id").isNotNull())
+    made = creators_of(contents, interactions, cut)
     pairs = past.select("user_id", "content_id").union(made.select(F.col("creator_id").alias("user_id"), "content_id"))
     return pairs.groupBy("user_id").agg(F.collect_set("content_id").alias("seen"))

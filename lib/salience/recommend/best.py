@@ -128,10 +128,8 @@ def best(scores: Doubles, rows: Integers, columns: Integers, k: int) -> Picks:
 def _first_of_each(row: Integers, column: Integers, value: Singles, rows: int, width: int) -> Picks:
     """Return the `width` largest values of each row in order."""
     order = np.lexsort((column, -value, row))
-    counts = np.bincount(row, minlength=rows)
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    picked = order[rank < width]
-    return column[picked], value[picked].astype(np.float64), np.minimum(counts, width)
+    picked = order[within(row[order]) < width]
+    return column[picked], value[picked].astype(np.float64), np.minimum(np.bincount(row, minlength=rows), width)
 
 
 def _floors(single: Singles, width: int) -> Singles:
@@ -157,3 +155,9 @@ def _first(single: Singles, width: int) -> npt.NDArray[np.bool_]:
     above, equal = single > edge, single == edge
     room = width - np.count_nonzero(above, axis=1, keepdims=True)
     return np.asarray(above | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= room)))
+
+
+def within(groups: Integers) -> Integers:
+    """Return each element's place, from 0, among the equal ones that it stands among."""
+    begins = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]])) if len(groups) else groups
+    return np.arange(len(groups)) - np.repeat(begins, np.diff(np.append(begins, len(groups))))

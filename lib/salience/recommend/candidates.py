@@ -14,7 +14,7 @@ from salience.recommend.confidence import aged, preferences
 from salience.recommend.gate import in_force
 from salience.recommend.ladder import Ladder, Rung, climb
 from salience.recommend.models.interface import histories
-from salience.recommend.sources import ALS, Known, Models, Place, missing, trending_items, with_rung
+from salience.recommend.sources import ALS, BLEND, Known, Models, Place, can_be, lacking, trending_items, with_rung
 from salience.settings.recommend import RecommendSettings
 
 
@@ -43,9 +43,13 @@ def candidates(
         asking, rungs = _asking(known, served, held), list[Rung]()
         at = Place(known, models, held, shown, settings)
         for name, places in settings.places().items():
-            if lacking := missing(name, models, settings):
-                tell(f"{name} proposes nothing: there is no model {', '.join(lacking)}")
+            if absent := lacking(name, at):
+                goes = "goes without" if can_be(name, at) else "proposes nothing: there is no model"
+                tell(f"{name} {goes} {', '.join(absent)}")
+            if not can_be(name, at):
                 continue
+            if name == BLEND and len(cuts := {model.manifest.get("cut") for model in models.values()}) > 1:
+                tell(f"{name} mixes models of {len(cuts)} trainings: train them together (jobs/train_recommender.py)")
             asking, rung = with_rung(asking, name, places, at)
             rungs += [rung] if rung else []
         ids = pa.array(sorted(shown.select("content_id").toArrow()["content_id"].to_pylist()), pa.string())

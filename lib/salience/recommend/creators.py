@@ -7,34 +7,12 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from salience.actions import CONTENTLESS_ACTIONS
-from salience.recommend import training
-from salience.recommend.availability import Blocks, blocked_creators, newest_versions
+from salience.recommend.availability import Blocks, blocked_creators
 from salience.recommend.confidence import exact_sum
 from salience.recommend.topk import TOP, in_blocks, top_k
 from salience.settings.recommend import RecommendSettings
 
-COLUMNS = [*training.COLUMNS, "creator_id"]
-"""What lists of creators need of silver.interactions."""
-
 _FOLLOW, _UNFOLLOW = CONTENTLESS_ACTIONS
-
-
-def creators_of(contents: DataFrame, interactions: DataFrame, cut: datetime) -> DataFrame:
-    """Return whose each content is: content_id, creator_id; nothing of contents whose creator is unknown.
-
-    That is as the content's newest version says, or where that names nobody the newest interaction with it that does.
-
-    Args:
-        contents, interactions: rows of silver of one platform.
-        cut: what happened at this time or later is unknown; UTC.
-    """
-    is_told = F.col("content_id").isNotNull() & F.col("creator_id").isNotNull()
-    past = interactions.where((F.col("event_time") < F.lit(cut)) & is_told).groupBy("content_id")
-    by_events = past.agg(F.max_by("creator_id", F.struct("event_time", "creator_id")).alias("told"))
-    by_contents = newest_versions(contents, "content_id", cut).select("content_id", "creator_id")
-    both = by_contents.join(by_events, "content_id", how="full")
-    whose = both.select("content_id", F.coalesce("creator_id", "told").alias("creator_id"))
-    return whose.where(F.col("creator_id").isNotNull())
 
 
 def without_blocked(makers: DataFrame, blocks: Blocks, cut: datetime) -> DataFrame:

@@ -12,7 +12,7 @@ from salience.stats.draws import uniform
 
 
 def lot(cut: datetime, salt: str) -> Column:
-    """Return a candidate's lot, 0 to 1, by a hash of platform, user_id and content_id, the day before `cut`, and salt.
+    """Return a candidate's lot, 0 to 1, by a hash of platform, user_id and content_id, the day of `cut`, and salt.
 
     The same candidate has the same lot whenever it is drawn for that day.
     """

@@ -35,7 +35,8 @@ def frequency_caps(interactions: DataFrame, cut: datetime, settings: RecommendSe
         settings: window_days, relevant_actions, relevant_rating, rank.
 
     Returns:
-        platform, suggested_frequency_cap (int, from 1; null, or no row, where too few first showings are known).
+        platform, suggested_frequency_cap (int, from 1; null, or no row, where too few first showings are known, or no
+        one of them engaged).
     """
     enough, most = F.lit(settings.rank.frequency_min_impressions), settings.rank.frequency_max
     counted = (
@@ -52,7 +53,7 @@ def frequency_caps(interactions: DataFrame, cut: datetime, settings: RecommendSe
     earns = F.transform(F.sequence(F.lit(1), F.lit(most)), lambda n: F.try_element_at("rates", n) >= floor)
     ends = F.array_position(F.transform(earns, lambda one: F.coalesce(one, F.lit(False))), F.lit(False))
     cap = F.when(ends == 0, F.lit(most)).otherwise(ends - 1)
-    return told.select("platform", F.when(first.isNotNull(), cap.cast("int")).alias("suggested_frequency_cap"))
+    return told.select("platform", F.when(first > 0, cap.cast("int")).alias("suggested_frequency_cap"))
 
 
 def showings(interactions: DataFrame, cut: datetime, settings: RecommendSettings) -> DataFrame:

@@ -15,7 +15,7 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
 from salience.recommend.arms import PERSONALISED
-from salience.recommend.best import Doubles, Integers, best
+from salience.recommend.best import Doubles, Integers, best, within
 from salience.recommend.explain import T_REASON, Reasons, because, strongest
 from salience.recommend.models.interface import Scorer, places_of
 from salience.recommend.topk import seen_places
@@ -26,8 +26,8 @@ LISTED = (
 )
 T_BECAUSE = pa.list_(T_REASON)
 
-_SCORES_AT_ONCE = 2_000_000
-"""Scores of one source that a task holds at a time: 16 MB of doubles."""
+_SCORES_AT_ONCE = 4_000_000
+"""Scores of one source that a task holds at a time: 32 MB of doubles; a blend holds some of its parts' beside them."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +90,44 @@ def climb(asking: DataFrame, ladder: Ladder) -> DataFrame:
 def _climber(shared: Broadcast[Ladder]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def list_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         ladder = shared.value
-        at_once = max(1, _SCORES_AT_ONCE // max(1, len(ladder.content_ids)))
+        steps = [_Step.of(rung, ladder) for rung in ladder.rungs]
+        at_once = max(1, _SCORES_AT_ONCE // max(1, len(ladder.content_ids), *(step.size for step in steps)))
         for whole in batches:
+            rows, contents = seen_places(whole.column("seen"), ladder.content_ids)
             for start in range(0, whole.num_rows, at_once):
-                yield _listed(whole.slice(start, at_once), ladder)
+                low, high = np.searchsorted(rows, (start, start + at_once))
+                seen = rows[low:high] - start, contents[low:high]
+                yield _listed(whole.slice(start, at_once), ladder, steps, seen)
 
     return list_all
 
 
-def _listed(batch: pa.RecordBatch, ladder: Ladder) -> pa.RecordBatch:
-    found = [_proposals(batch, ladder, number) for number in range(len(ladder.rungs))]
+@dataclass(frozen=True)
+class _Step:
+    """How the contents of a rung's scorer and those of the ladder count each other, -1 for those of one alone."""
+
+    to_ladder: Integers
+    to_scorer: Integers
+
+    @staticmethod
+    def of(rung: Rung, ladder: Ladder) -> "_Step":
+        known = NOTHING if rung.scorer is None else rung.scorer.content_ids
+        return _Step(places_of(known, ladder.content_ids), places_of(ladder.content_ids, known))
+
+    @property
+    def size(self) -> int:
+        """How many contents the scorer knows."""
+        return len(self.to_ladder)
+
+
+NOTHING = pa.array([], pa.string())
+
+Seen = tuple[Integers, Integers]
+"""Row, and place in Ladder.content_ids, of what people may not be shown; rows in ascending order."""
+
+
+def _listed(batch: pa.RecordBatch, ladder: Ladder, steps: Sequence[_Step], seen: Seen) -> pa.RecordBatch:
+    found = [_proposals(batch, ladder, number, steps[number], seen) for number in range(len(ladder.rungs))]
     every = Proposals(*(np.concatenate([getattr(p, name) for p in found]) for name in Proposals.__annotations__))
     quotas = np.array([rung.places for rung in ladder.rungs], np.int64)
     taken = chosen(every, quotas, ladder.length)
@@ -113,12 +141,12 @@ def _listed(batch: pa.RecordBatch, ladder: Ladder) -> pa.RecordBatch:
         "content_id": ladder.content_ids.take(pa.array(content)),
         "score": pa.array(every.score[taken]),
         "source": names.take(pa.array(rung)),
-        "because": _because(batch, ladder, person, rung, content),
+        "because": _because(batch, ladder, steps, person, rung, content),
     }
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _proposals(batch: pa.RecordBatch, ladder: Ladder, number: int) -> Proposals:
+def _proposals(batch: pa.RecordBatch, ladder: Ladder, number: int, step: _Step, seen: Seen) -> Proposals:
     """Return what one rung proposes, by person and rank."""
     rung = ladder.rungs[number]
     if rung.scorer is None:
@@ -130,15 +158,14 @@ def _proposals(batch: pa.RecordBatch, ladder: Ladder, number: int) -> Proposals:
         person, content, score = person[known], content[known], score[known]
     else:
         scores = np.array(rung.scorer.scores(batch))
-        may_propose = places_of(rung.scorer.content_ids, ladder.content_ids)
-        scores[:, may_propose < 0] = -np.inf
         if not rung.for_everyone:
-            scores[~scores.any(axis=1)] = -np.inf
+            is_personal = pc.equal(batch.column("arm"), PERSONALISED).to_numpy(zero_copy_only=False)
+            scores[~(is_personal & scores.any(axis=1))] = -np.inf
             scores[scores <= rung.above] = -np.inf
-            scores[~pc.equal(batch.column("arm"), PERSONALISED).to_numpy(zero_copy_only=False)] = -np.inf
-        masked = seen_places(batch.column("seen"), rung.scorer.content_ids)
-        column, score, lengths = best(scores, *masked, ladder.length)
-        person, content = np.repeat(np.arange(len(batch)), lengths), may_propose[column]
+        scores[:, step.to_ladder < 0] = -np.inf
+        rows, columns = seen[0], step.to_scorer[seen[1]]
+        column, score, lengths = best(scores, rows[columns >= 0], columns[columns >= 0], ladder.length)
+        person, content = np.repeat(np.arange(len(batch)), lengths), step.to_ladder[column]
     return Proposals(np.full(len(person), number), person, content, score)
 
 
@@ -167,14 +194,13 @@ def chosen(every: Proposals, quotas: Integers, length: int) -> Integers:
     return np.asarray(taken[np.lexsort((taken, every.person[taken]))])
 
 
-def within(groups: Integers) -> Integers:
-    """Return each element's place, from 0, among the equal ones that it stands among."""
-    begins = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]])) if len(groups) else groups
-    return np.arange(len(groups)) - np.repeat(begins, np.diff(np.append(begins, len(groups))))
-
-
 def _because(
-    batch: pa.RecordBatch, ladder: Ladder, person: Integers, rung: Integers, content: Integers
+    batch: pa.RecordBatch,
+    ladder: Ladder,
+    steps: Sequence[_Step],
+    person: Integers,
+    rung: Integers,
+    content: Integers,
 ) -> pa.ListArray:
     """Return each entry's reasons; null where its source has none."""
     told, order = [], []
@@ -184,7 +210,8 @@ def _because(
         if source.scorer is None:
             told.append(_given(batch.column(source.name), ladder, person[mine], content[mine]))
         else:
-            told.append(_explained(batch, source.scorer, ladder, person[mine], content[mine]))
+            wanted = steps[number].to_scorer[content[mine]]
+            told.append(_explained(batch, source.scorer, person[mine], wanted))
     back = np.argsort(np.concatenate(order), kind="stable")
     return pa.concat_arrays(told).take(pa.array(back))
 
@@ -200,14 +227,12 @@ def _given(lists: pa.ListArray, ladder: Ladder, person: Integers, content: Integ
     return flat.field("because").cast(T_BECAUSE).take(pa.array(found))
 
 
-def _explained(
-    batch: pa.RecordBatch, scorer: Scorer, ladder: Ladder, person: Integers, content: Integers
-) -> pa.ListArray:
+def _explained(batch: pa.RecordBatch, scorer: Scorer, person: Integers, wanted: Integers) -> pa.ListArray:
     """Return the reasons that a scorer's explainer tells; nulls where it has none."""
     explainer = scorer.explainer(batch) if len(person) else None
     if explainer is None:
         return pa.nulls(len(person), T_BECAUSE)
-    own, wanted = batch.column("own"), places_of(ladder.content_ids.take(pa.array(content)), scorer.content_ids)
+    own = batch.column("own")
     offsets = own.offsets.to_numpy()
     reasons: list[Reasons] = []
     for begin, end in zip(*_runs(person), strict=True):

@@ -94,7 +94,7 @@ def reason() -> Column:
     personal = F.when(
         F.size(named) > 0, F.concat(F.lit("Because of what you did with "), F.array_join(named, " and "))
     ).otherwise(F.lit("Chosen for you from what you did before"))
-    popular = F.when(F.col("score") > 0, F.concat(F.lit("Popular this week on "), "platform")).otherwise(
+    popular = F.when(F.col("score") > 0, F.concat(F.lit("Popular of late on "), "platform")).otherwise(
         F.concat(F.lit("New to you on "), "platform")
     )
     return (

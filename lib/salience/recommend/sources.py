@@ -1,17 +1,21 @@
 """The sources of the ladder: what of a release's models, and of what is known of a platform, becomes a rung."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import scipy.sparse as sp
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from salience.errors import InputError
 from salience.models.store import LoadedModel
+from salience.profiles.consent import refusing
 from salience.profiles.segments import combined
-from salience.recommend.availability import NOTHING_BLOCKED, Blocks, newest_versions, unavailable
+from salience.recommend.availability import NOTHING_BLOCKED, Blocks, newest_versions, withheld
 from salience.recommend.explain import explain
 from salience.recommend.foldin import fold_in
 from salience.recommend.ladder import Rung
@@ -66,12 +70,19 @@ class Place:
     pairs: DataFrame
     shown: DataFrame
     settings: RecommendSettings
+    loaded: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Models as tasks use them."""
 
 
-def missing(name: str, models: Models, settings: RecommendSettings) -> list[str]:
-    """Return the models without which a source cannot be."""
-    needed = list(settings.blend) if name == BLEND else [name] if name in trained_sources(settings) else []
-    return [model for model in needed if model not in models]
+def lacking(name: str, at: Place) -> list[str]:
+    """Return the models that a source would be made of, and that are not there; a blend is made of the others."""
+    needed = list(at.settings.blend) if name == BLEND else [name] if name in trained_sources(at.settings) else []
+    return [model for model in needed if model not in at.models]
+
+
+def can_be(name: str, at: Place) -> bool:
+    """Return whether a source has a model, if it needs any."""
+    return not (absent := lacking(name, at)) or (name == BLEND and len(absent) < len(at.settings.blend))
 
 
 def with_rung(asking: DataFrame, name: str, places: int, at: Place) -> tuple[DataFrame, Rung | None]:
@@ -79,7 +90,7 @@ def with_rung(asking: DataFrame, name: str, places: int, at: Place) -> tuple[Dat
 
     Args:
         asking: user_id, arm, own, seen, and what earlier rungs read.
-        name, places: one of settings.places(); none of its models is `missing`.
+        name, places: one of settings.places(), that `can_be`.
         at: where.
 
     Returns:
@@ -89,8 +100,11 @@ def with_rung(asking: DataFrame, name: str, places: int, at: Place) -> tuple[Dat
     if name == ALS:
         return _with_als(asking, at), Rung(name, places)
     if name == SEGMENT_POPULAR:
+        refused = refusing(known.users, known.cut).select("user_id")
+        pairs = at.pairs.join(refused, "user_id", how="left_anti")
         segments = combined(known.users, known.cut, settings.segment_by, known.fewest)
-        scorer = segment_scorer(at.pairs, segments, settings.search.segment_prior_pairs)
+        segments = segments.join(refused, "user_id", how="left_anti")
+        scorer = segment_scorer(pairs, segments, settings.search.segment_prior_pairs, known.fewest)
         return asking.join(segments, "user_id", how="left"), Rung(name, places, scorer) if scorer else None
     if name == TRENDING:
         return asking, Rung(name, places, _trending(at.shown), for_everyone=True)
@@ -99,9 +113,12 @@ def with_rung(asking: DataFrame, name: str, places: int, at: Place) -> tuple[Dat
         fitted = fitted_tags(of_contents, settings.search.tag_vocabulary, settings.recent_half_life_days)
         return asking, None if fitted is None else Rung(name, places, fitted.scorer())
     if name == BLEND:
-        # Standard scores have 0 in their middle.
-        return asking, Rung(name, places, _blend(at), above=-np.inf)
-    return asking, Rung(name, places, _loaded(name, at, settings.recent_half_life_days))
+        mixed = _blend(at)
+        # Standard scores have 0 in their middle; a single part keeps its own.
+        return asking, Rung(name, places, mixed, above=-np.inf if len(mixed.weights) > 1 else 0.0)
+    whole = _loaded(name, at)
+    fading = replace(whole.weighing, half_life_days=settings.recent_half_life_days)
+    return asking, Rung(name, places, replace(whole, weighing=fading))
 
 
 def trending_items(known: Known, settings: RecommendSettings) -> DataFrame:
@@ -112,7 +129,7 @@ def trending_items(known: Known, settings: RecommendSettings) -> DataFrame:
     popular = popularity(known.interactions, known.cut, [settings.trending_half_life_days], settings)
     told = newest_versions(known.contents, "content_id", known.cut).select("content_id")
     untouched = told.join(popular, "content_id", how="left_anti").select("content_id", F.array(F.lit(0.0)))
-    gone = unavailable(known.contents, known.cut, known.blocks)
+    gone = withheld(known.interactions, known.contents, known.cut, known.blocks)
     return popular.union(untouched).join(gone, "content_id", how="left_anti")
 
 
@@ -131,15 +148,25 @@ def _trending(shown: DataFrame) -> PopularScorer:
     return PopularScorer(items.content_ids, pa.array([EVERYONE]), items.factors.reshape(1, -1))
 
 
-def _loaded(name: str, at: Place, half_life_days: float | None) -> Scorer:
-    """Return a saved model whose weights of own contents fade with their age."""
-    saved = at.models[name]
-    parameters = {**saved.manifest["settings"], "half_life_days": half_life_days}
-    return catalogue(at.settings, timed=False)[name].load(saved.frames, parameters).scorer()
+def _loaded(name: str, at: Place) -> Any:
+    """Return a saved model, loaded once; the weights of what people did have faded already."""
+    if name not in at.loaded:
+        saved = at.models[name]
+        parameters = {**saved.manifest["settings"], "half_life_days": None}
+        scorer = catalogue(at.settings, timed=False)[name].load(saved.frames, parameters).scorer()
+        if not is_finite(scorer):
+            raise InputError(f"model {name} holds NaN or infinite numbers; train it again (jobs/train_recommender.py)")
+        at.loaded[name] = scorer
+    return at.loaded[name]
+
+
+def is_finite(scorer: Scorer) -> bool:
+    """Return whether all numbers of a model are finite: one that is none would be in nobody's list, without a word."""
+    arrays = [getattr(part, "data", part) if sp.issparse(part) else part for part in vars(scorer).values()]
+    return all(np.isfinite(one).all() for one in arrays if isinstance(one, np.ndarray))
 
 
 def _blend(at: Place) -> BlendScorer:
-    weights = dict[str, float](sorted(at.settings.blend.items()))
-    # As they were judged: the weights of pairs have faded already.
-    parts = panel({name: _loaded(name, at, None) for name in weights}, {BLEND: weights})
+    weights = {str(name): weight for name, weight in sorted(at.settings.blend.items()) if name in at.models}
+    parts = panel({name: _loaded(name, at) for name in weights}, {BLEND: weights})
     return BlendScorer(parts.content_ids, parts, weights)

@@ -69,7 +69,7 @@ def judged_people(
         settings: what is relevant.
 
     Returns:
-        user_id, seen and relevant (arrays of content_id, sorted).
+        user_id, seen (array of content_id) and relevant (the same, sorted).
     """
     seen = seen_contents(interactions, cut)
     known = preferences.select("user_id").distinct()

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from salience.errors import InputError
-from salience.recommend.best import Doubles, Factors, Integers, best_products
+from salience.recommend.best import Doubles, Factors, Integers, best_products, within
 from salience.recommend.caching import kept
 
 TOP = "array<struct<content_id:string,score:double>>"
@@ -127,7 +127,7 @@ def _walk(ranked: Catalogue) -> Iterator[tuple[pa.Array, Factors]]:
     """Yield the blocks; of several, one at a time is in memory."""
     for shared in ranked.blocks:
         yield shared.value
-        if len(ranked.blocks) > 1:
+        if len(ranked.blocks) > 1 and shared._path is not None:  # it can be read again
             del shared._value  # else Spark keeps it for as long as the worker lives
 
 
@@ -155,11 +155,10 @@ def _merged(one: pa.ListArray, other: pa.ListArray, k: int) -> pa.ListArray:
     table = pa.table({"row": np.concatenate(rows), **columns})
     ordered = table.sort_by([("row", "ascending"), ("score", "descending"), ("content_id", "ascending")])
     row = ordered["row"].to_numpy()
-    counts = np.bincount(row, minlength=len(one))
-    rank = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-    best = ordered.filter(pa.array(rank < k)).combine_chunks()
+    best = ordered.filter(pa.array(within(row) < k)).combine_chunks()
     arrays = [_one_chunk(best[name]) for name in ("content_id", "score")]
-    return lists_of(pa.StructArray.from_arrays(arrays, fields=list(T_TOP)), np.minimum(counts, k))
+    lengths = np.minimum(np.bincount(row, minlength=len(one)), k)
+    return lists_of(pa.StructArray.from_arrays(arrays, fields=list(T_TOP)), lengths)
 
 
 T_TOP = pa.struct([("content_id", pa.string()), ("score", pa.float64())])

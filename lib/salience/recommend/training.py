@@ -28,7 +28,8 @@ ALS, BLEND = "als", "blend"
 UNTRAINED = ("blend", "tags", "segment_popular", "trending")
 """Sources that are no models of their own."""
 
-COLUMNS = ["platform", "user_id", "content_id", "action", "event_time", "rating", "dwell_s", "video_length_s"]
+_OF_EVENTS = ("action", "event_time", "rating", "dwell_s", "video_length_s")
+COLUMNS = ["platform", "user_id", "content_id", "creator_id", *_OF_EVENTS]
 """What recommenders need of silver.interactions."""
 
 

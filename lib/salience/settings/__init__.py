@@ -285,11 +285,15 @@ def load_settings(
         raise SettingsError(describe(error, "settings", origins)) from None
 
 
+WHOLE = {("recommend", "ladder"), ("recommend", "blend")}
+"""Settings whose keys tell an order, or belong together: a layer replaces them as a whole."""
+
+
 def _merge(
     into: dict[str, Any], layer: dict[str, Any], path: tuple[str, ...], origin: str, origins: dict[str, str]
 ) -> None:
     for key, value in layer.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
+        if isinstance(value, dict) and isinstance(into.get(key), dict) and (*path, str(key)) not in WHOLE:
             _merge(into[key], value, (*path, str(key)), origin, origins)
         else:
             into[key] = value

@@ -161,7 +161,8 @@ class RecommendSettings(Group):
     """Factors that are ranked take about so many 10^6 bytes of each task; larger ones are walked in blocks."""
     ladder: dict[Source, Weight]
     """Who proposes candidates, the one to prefer first, and its share of the list, as a ratio to the others'; what some
-    leave free is filled in this order. `trending` is the last one: it always has something."""
+    leave free is filled in this order, also by those whose share is less than a place. `trending` is the last one: it
+    always has something."""
     blend: dict[Part, Weight]
     """What `blend` is made of, and the weight of each part's standard scores."""
     recent_half_life_days: float = Field(gt=0)
@@ -170,7 +171,9 @@ class RecommendSettings(Group):
     segment_by: list[str]
     """Attributes of silver.users that tell whose popularity `segment_popular` proposes to whom."""
     blocked_tags: list[str]
-    """No content with one of these tags is shown to anybody (brand safety)."""
+    """No content with one of these tags is shown to anybody."""
+    blocked_brand_safety: list[str]
+    """Nor one of these brand-safety classes, as the source names them."""
     window_days: int = Field(ge=1, le=MAX_DAYS)
     """Days of history, the as-of day included."""
     half_life_days: float = Field(gt=0)
@@ -226,6 +229,14 @@ class RecommendSettings(Group):
         if list(ladder)[-1:] != ["trending"]:
             raise ValueError("the last source must be trending, which has something for everyone")
         return ladder
+
+    @model_validator(mode="after")
+    def _values_what_counts(self) -> "RecommendSettings":
+        if unknown := sorted(self.rank.action_values.keys() - set(self.relevant_actions)):
+            raise ValueError(
+                f"rank.action_values: {', '.join(unknown)} is not among relevant_actions, and has no value"
+            )
+        return self
 
     @model_validator(mode="after")
     def _blends_something(self) -> "RecommendSettings":

@@ -74,11 +74,15 @@ class ItemVectors(Scorer):
     def scores(self, asking: pa.RecordBatch) -> Doubles:
         """Return (people, contents) scores."""
         own = history_matrix(asking.column("own"), self.content_ids, self.weighing)
-        return np.asarray((own @ (self.vectors / self.scales[:, None])) @ self.vectors.T * self.scales)
+        return np.asarray((own @ self._scaled) @ self.vectors.T * self.scales)
 
     def explainer(self, asking: pa.RecordBatch) -> "VectorTerms":
         """Return the terms of the sums."""
         return VectorTerms(self, owned(asking.column("own"), self.content_ids, self.weighing))
+
+    @cached_property
+    def _scaled(self) -> Doubles:
+        return np.asarray(self.vectors / self.scales[:, None])
 
     @cached_property
     def mean_vector(self) -> Doubles:

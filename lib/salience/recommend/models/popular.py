@@ -105,17 +105,20 @@ class SegmentPopular:
         return FittedPopular(settings, frames["totals"], frames["segments"])
 
 
-def segment_scorer(pairs: DataFrame, segments: DataFrame, prior_pairs: float) -> PopularScorer | None:
-    """Return what is popular in each segment, and nothing for people without one; None where no segment did anything.
+def segment_scorer(pairs: DataFrame, segments: DataFrame, prior_pairs: float, fewest: int) -> PopularScorer | None:
+    """Return what is popular in each segment, and nothing for people without one; None where nothing is.
 
     Args:
         pairs: user_id, content_id, weight (double, > 0).
         segments: user_id, segment.
         prior_pairs: a segment is taken to hold so many pairs more, spread like everyone's.
+        fewest: what fewer people of a segment did something with is not told of it.
     """
     weight = exact_sum(F.col("weight")).alias("score")
     of_all = pairs.groupBy(F.lit(EVERYONE).alias("segment"), "content_id").agg(weight)
-    of_segments = pairs.join(segments, "user_id", how="inner").groupBy("segment", "content_id").agg(weight)
+    of_each = pairs.join(segments, "user_id", how="inner").groupBy("segment", "content_id")
+    told_of = of_each.agg(weight, F.count("*").alias("people")).where(F.col("people") >= fewest)
+    of_segments = told_of.select("segment", "content_id", "score")
     told = {"prior_pairs": prior_pairs, "pairs": pairs.count()}
     if not told["pairs"]:
         return None

@@ -102,7 +102,7 @@ class Neighbourhood:
         sums = training.hold(("gram", row, weighing, 0.0), lambda: gram(pairs, row, column, weight, longest))
         squares = pairs.agg(F.avg(weight * weight)).head()
         assert squares is not None
-        key = ("neighbours", row, weighing, shrinkage)
+        key = ("neighbours", row, weighing, shrinkage, most)
         found = training.hold(key, lambda: neighbours(sums, most, shrinkage * squares[0]))
         return found.where(F.col("rank") <= parameters["neighbours"])
 
