@@ -206,6 +206,7 @@ def test_lists_are_made_of_the_releases_own_candidates_which_folding_in_finds_wi
 
 
 @pytest.mark.slow
+@pytest.mark.trial
 def test_learning_confidence_writes_what_each_change_is_worth_and_tells_what_to_set(
     fill, settings, warehouse, spark, capsys
 ):
