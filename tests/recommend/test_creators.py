@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 
 from salience.recommend import creators
-from salience.recommend.availability import Blocks
+from salience.recommend.availability import Blocks, creators_of
 from salience.tables import recommendations
 from salience.tables.conform import conform
 from tests.recommend.rows import CUT, INTERACTION, days_before
 
-EVENT = f"{INTERACTION}, creator_id string"
 BLOCKS = "content_id string, creator_id string, blocked_from timestamp, blocked_to timestamp, valid_from timestamp"
 MAKERS = "content_id string, creator_id string"
 FOUR = [("a1", "A"), ("a2", "A"), ("b1", "B"), ("c1", "C"), ("d1", "D")]
@@ -16,7 +15,7 @@ FOUR = [("a1", "A"), ("a2", "A"), ("b1", "B"), ("c1", "C"), ("d1", "D")]
 def interactions(spark, *events):
     """Events are (user_id, content_id, action, days before the cut) and, if need be, a creator_id."""
     full = [("feed", *event[:3], days_before(event[3]), None, None, None, *(*event[4:], None)[:1]) for event in events]
-    return spark.createDataFrame(full, EVENT)
+    return spark.createDataFrame(full, INTERACTION)
 
 
 def named(frame):
@@ -148,5 +147,5 @@ def test_a_content_is_whose_its_newest_version_says_or_the_newest_event_that_nam
         ("u", "unlisted", "like", 1, "A"),
         ("u", None, "follow", 1, "B"),
     ]
-    found = creators.creators_of(contents, interactions(spark, *events), CUT)
+    found = creators_of(contents, interactions(spark, *events), CUT)
     assert named(found) == [("moved", "new"), ("unlisted", "A"), ("untold", "second")]

@@ -139,7 +139,8 @@ def test_a_platform_on_which_nothing_weighs_gets_what_is_popular_and_stops_no_ot
     made = run()
     told = capsys.readouterr().out
     assert "feed: no new recommender: there is no interaction with a positive weight to train on" in told
-    assert "feed: only what is popular: model als/feed: release 2026-11-10.1 has none yet" in told
+    assert "feed: model als/feed: release 2026-11-10.1 has none yet" in told
+    assert "feed: blend proposes nothing: there is no model als, similarity" in told
     assert {row["source"] for row in made["recommendations"]} == {"trending", "explore"}
     assert {row["user_id"] for row in made["recommendations"]} == {silver_rows.user(p) for p in [*PEOPLE, "newcomer"]}
     assert made["recommender_evaluation"] == []
