@@ -35,7 +35,7 @@ def audiences(
         items: content_id, features of the contents that the model knows and that may be shown.
         people: held; user_id, features of everyone who may be named, each once.
         interactions: rows of silver.interactions of one platform.
-        makers: from `creators.creators_of`.
+        makers: from `availability.creators_of`.
         cut: what happened at this time or later is unknown; UTC.
         settings: `audience` is the length of the lists, `block_mb` what factors may take of a task.
         at_once: as PEOPLE_AT_ONCE.

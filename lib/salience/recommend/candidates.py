@@ -14,7 +14,8 @@ from salience.recommend.confidence import aged, preferences
 from salience.recommend.gate import in_force
 from salience.recommend.ladder import Ladder, Rung, climb
 from salience.recommend.models.interface import histories
-from salience.recommend.sources import ALS, BLEND, Known, Models, Place, can_be, lacking, trending_items, with_rung
+from salience.recommend.sources import Known, Models, Place, can_be, lacking, trending_items, with_rung
+from salience.recommend.training import ALS, BLEND
 from salience.settings.recommend import RecommendSettings
 
 

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from salience.interactions.undone import without_undone
 from salience.settings.recommend import RecommendSettings
 
-_MICROSECONDS_PER_DAY = 86_400_000_000
+MICROSECONDS_PER_DAY = 86_400_000_000
 
 WEIGHT_TYPE = "decimal(38,18)"
 """Weights are summed as decimals, so that a sum does not depend on the order of its rows."""
@@ -34,8 +34,12 @@ def action_weight(settings: RecommendSettings) -> Column:
 
 def decay(cut: datetime, half_life_days: float) -> Column:
     """Return 0.5 ^ (age / half-life), age being the days from `event_time` to `cut`."""
-    age_days = (F.unix_micros(F.lit(cut)) - F.unix_micros("event_time")) / F.lit(_MICROSECONDS_PER_DAY)
-    return F.pow(F.lit(0.5), age_days / F.lit(float(half_life_days)))
+    return F.pow(F.lit(0.5), age_days("event_time", cut) / F.lit(float(half_life_days)))
+
+
+def age_days(instant: str, cut: datetime) -> Column:
+    """Return the days from a column of instants to `cut`, negative for later ones."""
+    return (F.unix_micros(F.lit(cut)) - F.unix_micros(instant)) / F.lit(MICROSECONDS_PER_DAY)
 
 
 def exact_sum(value: Column) -> Column:
@@ -76,8 +80,8 @@ def preferences(interactions: DataFrame, cut: datetime, settings: RecommendSetti
 
 def aged(preferences: DataFrame, cut: datetime) -> DataFrame:
     """Return preferences with the age of what was done last: user_id, content_id, weight, age_days."""
-    age_days = (F.unix_micros(F.lit(cut)) - F.unix_micros("last_event_time")) / F.lit(_MICROSECONDS_PER_DAY)
-    return preferences.select("user_id", "content_id", "weight", age_days.alias("age_days"))
+    age = age_days("last_event_time", cut).alias("age_days")
+    return preferences.select("user_id", "content_id", "weight", age)
 
 
 def seen_contents(interactions: DataFrame, cut: datetime) -> DataFrame:

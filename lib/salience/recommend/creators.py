@@ -28,7 +28,7 @@ def followed(interactions: DataFrame, makers: DataFrame, cut: datetime) -> DataF
 
     Args:
         interactions: rows of silver.interactions of one platform; one without creator_id is about that of its content.
-        makers: from `creators_of`.
+        makers: from `availability.creators_of`.
         cut: what happened at this time or later is unknown; UTC.
 
     Returns:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from salience.recommend.confidence import MICROSECONDS_PER_DAY
 from salience.recommend.split import is_relevant
 from salience.settings.recommend import RecommendSettings
 
@@ -19,7 +20,6 @@ ENGAGES_WITHIN = timedelta(hours=24)
 """An engagement so long after a showing, or later, is not put down to it."""
 
 _PAIR = ("platform", "user_id", "content_id")
-_MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 def frequency_caps(interactions: DataFrame, cut: datetime, settings: RecommendSettings) -> DataFrame:
@@ -77,7 +77,7 @@ def showings(interactions: DataFrame, cut: datetime, settings: RecommendSettings
     is_showing = F.col("action") == F.coalesce("shown_by", F.lit("view"))
     # An action at the very instant of a showing is that showing's: showings sort first.
     in_order = Window.partitionBy(*_PAIR).orderBy("at", "is_action")
-    recent = Window.partitionBy(*_PAIR).orderBy("at").rangeBetween(-CAPPED_DAYS * _MICROSECONDS_PER_DAY + 1, 0)
+    recent = Window.partitionBy(*_PAIR).orderBy("at").rangeBetween(-CAPPED_DAYS * MICROSECONDS_PER_DAY + 1, 0)
     next_action = F.lead(F.when(F.col("is_action"), F.col("event_time"))).over(in_order)
     return (
         told.where(is_showing | is_relevant(settings))

@@ -28,10 +28,10 @@ from salience.recommend.pairs import tags
 from salience.recommend.popularity import popularity
 from salience.recommend.scoring import panel
 from salience.recommend.topk import collect_items, in_blocks, top_k
-from salience.recommend.training import for_tasks, trained_sources
+from salience.recommend.training import ALS, BLEND, for_tasks, trained_sources
 from salience.settings.recommend import RecommendSettings
 
-ALS, BLEND, TAGS, SEGMENT_POPULAR, TRENDING = "als", "blend", "tags", "segment_popular", "trending"
+TAGS, SEGMENT_POPULAR, TRENDING = "tags", "segment_popular", "trending"
 
 Models = Mapping[str, LoadedModel]
 """Saved models of a platform, by the name of the source."""

@@ -7,11 +7,9 @@ from pyspark.sql import functions as F
 
 from salience.interactions.undone import without_undone
 from salience.recommend.availability import newest_versions
-from salience.recommend.confidence import exact_sum
+from salience.recommend.confidence import age_days, exact_sum
 from salience.recommend.split import is_relevant
 from salience.settings.recommend import RankSettings, RecommendSettings
-
-_MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 def facts(interactions: DataFrame, contents: DataFrame, cut: datetime, settings: RecommendSettings) -> DataFrame:
@@ -78,7 +76,7 @@ def action_value(settings: RankSettings) -> Column:
 
 def freshness(cut: datetime, settings: RankSettings) -> Column:
     """Return 1 + freshness_boost x 0.5 ^ (age / half-life), age being from `published_at` to `cut`; 1 where unknown."""
-    age_days = (F.unix_micros(F.lit(cut)) - F.unix_micros("published_at")) / F.lit(_MICROSECONDS_PER_DAY)
-    half_lives = F.greatest(age_days, F.lit(0.0)) / F.lit(float(settings.freshness_half_life_days))
-    left = F.when(age_days.isNotNull(), F.pow(F.lit(0.5), half_lives)).otherwise(F.lit(0.0))
+    age = age_days("published_at", cut)
+    half_lives = F.greatest(age, F.lit(0.0)) / F.lit(float(settings.freshness_half_life_days))
+    left = F.when(age.isNotNull(), F.pow(F.lit(0.5), half_lives)).otherwise(F.lit(0.0))
     return F.lit(1.0) + F.lit(float(settings.freshness_boost)) * left
