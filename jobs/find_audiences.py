@@ -36,8 +36,8 @@ def main(job: Job) -> None:
             served = with_arms(people(known.users, known.interactions, cut), platform, settings.holdout)
             shown = hold(trending_items(known, settings))
             makers = hold(creators_of(known.contents, known.interactions, cut))
-            follows = hold(creators.followed(known.interactions, makers, cut))
             allowed = creators.without_blocked(makers, known.blocks, cut)
+            known_of = creators.Accounts(allowed, hold(creators.followed(known.interactions, makers, cut)))
             lists = creators.for_nobody(job.spark)
             try:
                 saved = job.load_model(f"als/{platform}", made_by="train_recommender")
@@ -49,8 +49,8 @@ def main(job: Job) -> None:
                 tastes = hold(personal_factors(served, known.interactions, cut, model, settings))
                 items = model.frames["item_factors"].join(shown, "content_id", how="left_semi")
                 suited.append(audiences(platform, items, tastes, known.interactions, makers, cut, settings))
-                lists = hold(creators.personal_creators(tastes, items, allowed, follows, settings))
-            accounts.append(creators.filled_up(platform, lists, served, shown, allowed, follows, settings))
+                lists = hold(creators.personal_creators(tastes, items, known_of, settings))
+            accounts.append(creators.filled_up(platform, lists, served, shown, known_of, settings))
         job.write_snapshot(recommendations.AUDIENCES, reduce(DataFrame.union, suited))
         job.write_snapshot(recommendations.CREATORS, reduce(DataFrame.union, accounts))
 

@@ -30,6 +30,7 @@ SMALL = (
     "recommend.als.rank=4",
     "recommend.als.iterations=3",
     "recommend.bootstrap_replicates=100",
+    "recommend.holdout.share=0",
     "engagement.window_days=7",
     "engagement.test_days=2",
     "engagement.bootstrap_replicates=100",
@@ -133,8 +134,8 @@ def test_who_withdraws_leaves_models_lists_scores_and_profile_from_that_day_on_a
         assert people(left[personal]) == pseudonyms(*both), personal
     for lists in ("recommendation_candidates", "recommendations"):
         assert people(left[lists]) == people(whole[lists]) == pseudonyms()
-        of_als = [row for row in left[lists] if row["source"] == "als" or row["because"]]
-        assert people(of_als) == pseudonyms(*both), lists
+        assert people([row for row in left[lists] if row["because"]]) == pseudonyms(*both), lists
+        assert {row["source"] for row in left[lists] if row["user_id"] in map(silver_rows.user, both)} == {"trending"}
     assert people(left["user_profiles"]) == pseudonyms(OF_ANALYSIS)
     assert people(whole["user_profiles"]) == pseudonyms()
     assert left["user_profiles"] == [

@@ -1,9 +1,11 @@
 import pytest
 
+from salience.errors import InputError
 from salience.models.store import LoadedModel
 from salience.recommend.arms import HELD_OUT, NOT_PERSONALISED, PERSONALISED
 from salience.recommend.availability import Blocks, blocked_creators, people, withheld
 from salience.recommend.candidates import candidates
+from salience.recommend.models.popular import EVERYONE, segment_scorer
 from salience.recommend.sources import Known
 from salience.tables import recommendations, silver
 from salience.tables.conform import conform
@@ -126,6 +128,61 @@ def test_every_rung_proposes_cold_contents_enter_by_their_tags_and_a_lacking_mod
     }
     assert told == ["blend goes without similarity", "similarity proposes nothing: there is no model similarity"]
     assert next(row for row in rows if row["source"] == "tags")["because"][0]["content_id"] == "a"
+
+
+DAMAGED = {
+    "als": ({"item_factors": ([("a", [float("nan")])], "content_id string, features array<float>")}, {}),
+    "similarity": (
+        {
+            "content_similarity": (
+                [("a", 1, "b", float("nan"))],
+                "content_id string, rank int, similar_content_id string, similarity float",
+            ),
+            "contents": ([("a",), ("b",)], "content_id string"),
+        },
+        {"power": 0.0, "neighbours": 5, "shrinkage": 0.0},
+    ),
+    "ease": (
+        {"item_weights": ([("a", [float("inf")])], "content_id string, features array<double>")},
+        {"power": 0.0, "regularisation": 1.0},
+    ),
+    "svd": (
+        {"item_vectors": ([("a", [1.0], float("nan"))], "content_id string, features array<double>, scale double")},
+        {"power": 0.0, "rank": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("in_a_blend", [False, True])
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_model_that_holds_nan_is_one_error_that_says_so(spark, three, name, in_a_blend):
+    frames, about = DAMAGED[name]
+    about = {"rank": 1, "iterations": 1, "seed": 1, "alpha": 1.0, "regularisation": 0.1, "half_life_days": None} | about
+    made = LoadedModel({key: spark.createDataFrame(*frame) for key, frame in frames.items()}, {"settings": about})
+    ladder = {"blend" if in_a_blend else name: 2.0, "trending": 1.0}
+    asked = three.model_copy(update={"ladder": ladder, "blend": {name: 1.0}})
+    at = Known(interactions(spark, ("u", "a", "like", 1)), contents(spark), users(spark), CUT)
+    arms = spark.createDataFrame([("u", PERSONALISED)], "user_id string, arm string")
+    refused = pytest.raises(InputError, match=r"NaN or infinite numbers.* train it again \(jobs/train_recommender.py\)")
+    with refused as told, candidates(at, arms, {name: made}, asked, print):
+        pass
+    assert str(told.value).startswith((f"model {name} holds", "1 of 1 factors hold"))
+
+
+def test_of_a_segment_only_what_enough_of_its_people_did_is_told(spark):
+    likes = [("u", "both"), ("v", "both"), ("u", "one alone"), ("far", "one alone"), ("far", "elsewhere")]
+    pairs = spark.createDataFrame([(*like, 2.0) for like in likes], "user_id string, content_id string, weight double")
+    lived = [("u", "south"), ("v", "south"), ("far", "north")]
+    segments = spark.createDataFrame(lived, "user_id string, segment string")
+    scorer = segment_scorer(pairs, segments, 0.0, 2)
+    assert scorer.segments.to_pylist() == [EVERYONE, "south"]
+    assert dict(zip(scorer.content_ids.to_pylist(), scorer.totals[1], strict=True)) == {
+        "both": 4.0,
+        "elsewhere": 0.0,
+        "one alone": 0.0,
+    }
+    assert not scorer.totals[0].any(), "of people without a segment nothing is known"
+    assert segment_scorer(pairs, segments, 0.0, 3) is None
 
 
 def test_without_any_model_and_with_one_content_everyone_who_has_not_seen_it_gets_it(spark, three):

@@ -32,15 +32,15 @@ def listed(spark, settings):
         blocks = [(None, creator, None, None, days_before(9)) for creator in blocked]
         blocklist = spark.createDataFrame(blocks, BLOCKS) if blocks else None
         allowed = creators.without_blocked(whose, Blocks(blocklist), CUT)
-        follows = creators.followed(interactions(spark, *events), whose, CUT)
+        known = creators.Accounts(allowed, creators.followed(interactions(spark, *events), whose, CUT))
         lists = creators.for_nobody(spark)
         if items is not None:
             tastes = spark.createDataFrame(factors, "user_id string, features array<double>")
             offered = spark.createDataFrame(items, "content_id string, features array<float>")
-            lists = creators.personal_creators(tastes, offered, allowed, follows, few)
+            lists = creators.personal_creators(tastes, offered, known, few)
         everyone = spark.createDataFrame([(p,) for p in people], "user_id string")
         scores = spark.createDataFrame(list(popular), "content_id string, features array<double>")
-        found = creators.filled_up("feed", lists, everyone, scores, allowed, follows, few)
+        found = creators.filled_up("feed", lists, everyone, scores, known, few)
         told = {}
         for row in sorted(conform(recommendations.CREATORS, found.selectExpr("*", "'r' AS release_id")).collect()):
             mine = told.setdefault(row["user_id"], [])

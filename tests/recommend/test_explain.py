@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from salience.recommend import als
+from salience.recommend import als, foldin
 from salience.recommend.als import Point
 from salience.recommend.explain import contributions, explain
 from salience.recommend.foldin import fold_in, model_of
-from salience.recommend.models.interface import HISTORY, Own, training
+from salience.recommend.models.interface import HISTORY, training
 from salience.recommend.models.interface import histories as of_pairs
 from salience.recommend.topk import collect_items, in_blocks, top_k
 
@@ -22,10 +22,11 @@ def weighted(spark, *rows):
     return spark.createDataFrame(list(rows), "user_id string, content_id string, weight double")
 
 
-def known(ids, weights):
-    """Return what a model with these contents knows of somebody."""
-    places = np.array([ids.index(content) for content in weights])
-    return Own(len(places), np.arange(len(places)), places, np.array(list(weights.values())))
+def of_all(model, items, weights):
+    """Return what each content of {content: weight} adds to the score of each item."""
+    ids = items.content_ids.to_pylist()
+    mine = items.factors[[ids.index(content) for content in weights]]
+    return contributions(model.equation, mine, np.array(list(weights.values())), items.factors)
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +45,19 @@ def trained(spark):
     with training(preferences.selectExpr("*", "0D AS age_days"), 2) as held:
         ratings = als.Ratings(held.pairs.select("user", "item", "weight"), held.user_ids, held.item_ids)
         fitted = als.fit(ratings, settings, POINT)
-        items = collect_items(fitted.item_factors)
+        items, model = collect_items(fitted.item_factors), model_of(fitted.item_factors, POINT, 1)
+        in_six = model_of(fitted.item_factors, POINT, 20 * 5 * 12 / 6 / 1e6)
+        assert (len(model.items.blocks), len(in_six.items.blocks)) == (1, 6)
         users = {r["user_id"]: np.array(r["features"]) for r in fitted.user_factors.collect()}
         again = als.fit(ratings, settings, POINT)
         assert {r["user_id"]: list(r["features"]) for r in again.user_factors.collect()} == {
             name: list(features) for name, features in users.items()
         }, "a second fit differs"
-    return preferences, users, model_of(items, POINT), items
+    return preferences, users, model, items, in_six
 
 
 def test_factors_solved_from_a_history_equal_those_that_mllib_ends_with(trained):
-    preferences, users, model, _ = trained
+    preferences, users, model, *_ = trained
     folded = {r["user_id"]: np.array(r["features"]) for r in fold_in(histories(preferences), model).collect()}
     assert folded.keys() == users.keys()
     for name, features in users.items():
@@ -62,16 +65,15 @@ def test_factors_solved_from_a_history_equal_those_that_mllib_ends_with(trained)
 
 
 def test_contributions_of_own_contents_add_up_to_mllibs_score(trained):
-    preferences, users, model, items = trained
-    ids = items.content_ids.to_pylist()
+    preferences, users, model, items, _ = trained
     for row in histories(preferences).collect():
-        parts = contributions(model, known(ids, {o["content_id"]: o["weight"] for o in row["own"]}), np.arange(20))
+        parts = of_all(model, items, {o["content_id"]: o["weight"] for o in row["own"]})
         assert parts.shape == (6, 20)
         assert np.allclose(parts.sum(axis=0), items.factors @ users[row["user_id"]], atol=1e-4)
 
 
 def test_the_three_strongest_own_contents_are_named_with_their_share(spark, trained):
-    preferences, _, model, items = trained
+    preferences, _, model, items, _ = trained
     ids = items.content_ids.to_pylist()
     history = histories(preferences.where("user_id IN ('u00', 'u01')"))
     theirs = {r["user_id"]: {o["content_id"]: o["weight"] for o in r["own"]} for r in history.collect()}
@@ -79,7 +81,7 @@ def test_the_three_strongest_own_contents_are_named_with_their_share(spark, trai
     lists = top_k(fold_in(history.selectExpr("*", "array('c00') AS seen"), model), ranked, 7)
     for row in explain(lists, model).collect():
         own = theirs[row["user_id"]]
-        parts = contributions(model, known(ids, own), np.arange(20))
+        parts = of_all(model, items, own)
         assert len(row["top"]) == 7
         for item in row["top"]:
             column = dict(zip(own, parts[:, ids.index(item["content_id"])], strict=True))
@@ -93,10 +95,8 @@ def test_the_three_strongest_own_contents_are_named_with_their_share(spark, trai
 
 
 def test_one_own_content_of_rank_one_by_hand(spark):
-    items = collect_items(
-        spark.createDataFrame([("a", [2.0]), ("b", [1.0])], "content_id string, features array<float>")
-    )
-    model = model_of(items, Point(alpha=3.0, regularisation=0.5))
+    items = spark.createDataFrame([("a", [2.0]), ("b", [1.0])], "content_id string, features array<float>")
+    model = model_of(items, Point(alpha=3.0, regularisation=0.5), 1)
     asking = spark.createDataFrame(
         [("u", [("a", 1.0)], [("b", 0.0)])],
         "user_id string, own array<struct<content_id string, weight double>>, "
@@ -109,7 +109,7 @@ def test_one_own_content_of_rank_one_by_hand(spark):
 
 
 def test_people_with_no_content_that_the_model_knows_have_no_factors_and_empty_lists(spark, trained):
-    _, _, model, items = trained
+    _, _, model, items, _ = trained
     strangers = histories(weighted(spark, ("x", "new", 1.0), ("y", "c01", 1.0), ("y", "new", 1.0)))
     strangers = strangers.union(spark.sql(f"SELECT 'z', CAST(NULL AS {HISTORY})"))
     folded = fold_in(strangers.selectExpr("*", "array('c00') AS seen"), model).cache()
@@ -122,7 +122,7 @@ def test_people_with_no_content_that_the_model_knows_have_no_factors_and_empty_l
 
 def test_folding_new_interactions_in_equals_a_weighted_least_squares_fit_of_that_person_to_all_items(spark, trained):
     """The refit is another algorithm's: LAPACK's least squares over every item, with square roots of confidences."""
-    preferences, _, model, items = trained
+    preferences, _, model, items, _ = trained
     new = weighted(spark, ("u03", "c19", 2.5), ("u03", "c00", 7.25), ("stranger", "c05", 1.5), ("stranger", "c07", 0.5))
     now = preferences.join(new, ["user_id", "content_id"], how="left_anti").union(new)
     ids, rank = items.content_ids.to_pylist(), items.factors.shape[1]
@@ -142,9 +142,36 @@ def test_folding_new_interactions_in_equals_a_weighted_least_squares_fit_of_that
 
 
 def test_what_has_faded_to_nothing_in_single_precision_says_nothing_as_in_mllib(trained):
-    preferences, users, model, _ = trained
+    preferences, users, model, *_ = trained
     longer = preferences.union(preferences.selectExpr("user_id", "'c19'", "1e-60D").dropDuplicates())
     once = longer.groupBy("user_id", "content_id").agg(F.sum("weight").alias("weight"))
     folded = {r["user_id"]: np.array(r["features"]) for r in fold_in(histories(once), model).collect()}
     for name, features in users.items():
         assert np.allclose(folded[name], features, rtol=1e-4, atol=1e-5), name
+
+
+def test_factors_and_reasons_are_the_same_where_items_are_walked_in_blocks_and_people_in_small_groups(
+    trained, monkeypatch
+):
+    preferences, _, whole, _, in_six = trained
+    history = histories(preferences).selectExpr("*", "array('c00') AS seen")
+
+    def lists(model):
+        folded = fold_in(history, model).cache()
+        features = {r["user_id"]: list(r["features"]) for r in folded.collect()}
+        return features, {r["user_id"]: r["top"] for r in explain(top_k(folded, model.items, 7), model).collect()}
+
+    features, reasons = lists(whole)
+    # Tasks take functions of this module along as they are; here they are asked in the tests' own process.
+    (batch,) = history.orderBy("user_id").toArrow().combine_chunks().to_batches()
+    monkeypatch.setattr(foldin, "OWN_AT_ONCE", 2 * 6 * 5)
+    pieces = list(foldin.slices(batch, in_six))
+    assert [len(piece) for piece in pieces] == [1, *[2] * 14, 1]
+    solved = [in_six.equation.solved(*foldin.known_of(piece.column("own"), in_six)) for piece in pieces]
+    assert np.allclose(np.concatenate(solved), [features[name] for name in sorted(features)], atol=1e-12)
+    walked, told = lists(in_six)
+    for name, row in features.items():
+        assert np.allclose(walked[name], row, atol=1e-12)
+        for one, other in zip(reasons[name], told[name], strict=True):
+            assert (one["content_id"], one["score"]) == (other["content_id"], other["score"])
+            assert [r["content_id"] for r in one["because"]] == [r["content_id"] for r in other["because"]]

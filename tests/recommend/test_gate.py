@@ -131,9 +131,14 @@ def test_training_on_nothing_is_refused_with_one_clear_line(spark, good):
         pass
 
 
-def test_neighbours_of_contents_and_people_are_of_their_taste(events, good):
-    windows = cuts(AS_OF, 3.0)
-    with fitted(events, windows.report_end, good.model_copy(update={"similar": 5}), print) as fit:
+@pytest.mark.parametrize("neighbours", [100, 3])
+def test_neighbours_of_contents_and_people_are_of_their_taste(events, good, neighbours):
+    """However few of them the source `similarity` goes by."""
+    tried = good.search.model_copy(update={"neighbours": [neighbours]})
+    asked = good.model_copy(update={"similar": 5, "search": tried})
+    with fitted(events, cuts(AS_OF, 3.0).report_end, asked, print) as fit:
+        of_source = fit.models["similarity"].frames["content_similarity"].groupBy("content_id").count().collect()
+        assert max(row["count"] for row in of_source) == min(neighbours, 11)
         assert fit.models.keys() == {"als", "similarity"}
         for frame, of, to in (
             (fit.content_similarity, "content_id", "similar_content_id"),

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from salience.recommend.arms import HELD_OUT, NOT_PERSONALISED, PERSONALISED
 from salience.recommend.ladder import Ladder, Proposals, Rung, chosen, climb, within
+from salience.recommend.models.blend import BlendScorer
 from salience.recommend.models.interface import HISTORY, Weighing
 from salience.recommend.models.linear import ItemWeights
 from salience.recommend.models.popular import EVERYONE, PopularScorer
+from salience.recommend.scoring import panel
 
 ASKING = (
     f"user_id string, arm string, own {HISTORY}, seen array<string>, als array<struct<content_id:string, score:double,"
@@ -107,6 +109,35 @@ def test_reasons_are_the_own_contents_whose_contributions_add_up_to_the_score(sp
     assert sum(reason["contribution"] for reason in similar["because"]) == pytest.approx(similar["score"], abs=1e-6)
     assert sum(reason["share"] for reason in similar["because"]) == pytest.approx(1)
     assert trending["because"] is None
+
+
+def test_a_blends_reasons_add_up_to_its_score_also_over_contents_that_a_part_does_not_know(spark):
+    one = alike(("a", "b", 0.3), ("c", "b", 0.8), ("d", "e", 0.25), ("c", "f", 0.1))
+    weights = np.array([[0.0, 0.9, 0.4], [0.7, 0.0, 0.1], [0.2, 0.3, 0.0]])
+    other = ItemWeights(pa.array(["a", "c", "e"]), weights, Weighing())
+    mix = {"one": 0.7, "other": 0.3}
+    parts = panel({"one": one, "other": other}, {"blend": mix})
+    rungs = [Rung("blend", 3, BlendScorer(parts.content_ids, parts, mix), above=-np.inf)]
+    own = [("a", 2.0), ("c", 0.5), ("d", 1.0)]
+    people = [person("before", own=[("e", 1.0)]), person("u", own=own, seen=["a", "c", "d"])]
+    told = listed(spark, people, rungs, 3)["u"]
+
+    history = np.array([2.0, 0, 0.5, 1.0, 0, 0])
+    by_one, by_other = history @ one.weights.toarray(), history[[0, 2, 4]] @ weights
+    expected = 0.7 * (by_one - by_one.mean()) / by_one.std()
+    expected[[0, 2, 4]] += 0.3 * (by_other - by_other.mean()) / by_other.std()
+    assert [row["content_id"] for row in told] == [IDS[n].as_py() for n in (1, 4, 5)]
+    for row in told:
+        assert row["score"] == pytest.approx(expected[IDS.to_pylist().index(row["content_id"])], abs=1e-6)
+        assert row["because"], "something raised it above the others"
+        shares = [reason["share"] for reason in row["because"]]
+        assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1)
+    (batch,) = spark.createDataFrame([people[1]], ASKING).toArrow().combine_chunks().to_batches()
+    terms = BlendScorer(parts.content_ids, parts, mix).explainer(batch).contributions(0, np.array([1, 4, 5]))
+    np.testing.assert_allclose(terms.sum(axis=0), expected[[1, 4, 5]], atol=1e-9)
+    for row, column in zip(told, terms.T, strict=True):
+        positive = sorted((term for term in column if term > 0), reverse=True)
+        assert [reason["contribution"] for reason in row["because"]] == pytest.approx(positive, abs=1e-9)
 
 
 def test_only_contents_that_may_be_shown_are_listed_and_one_may_be_all_there_is(spark):

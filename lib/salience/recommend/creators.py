@@ -1,6 +1,7 @@
 """Accounts to follow for each person: personal ones first, then those whose contents are popular of late."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -13,6 +14,18 @@ from salience.recommend.topk import TOP, in_blocks, top_k
 from salience.settings.recommend import RecommendSettings
 
 _FOLLOW, _UNFOLLOW = CONTENTLESS_ACTIONS
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """What lists of accounts are made of.
+
+    makers: content_id, creator_id of creators who may be recommended.
+    follows: from `followed`.
+    """
+
+    makers: DataFrame
+    follows: DataFrame
 
 
 def without_blocked(makers: DataFrame, blocks: Blocks, cut: datetime) -> DataFrame:
@@ -44,7 +57,7 @@ def followed(interactions: DataFrame, makers: DataFrame, cut: datetime) -> DataF
 
 
 def personal_creators(
-    people: DataFrame, items: DataFrame, makers: DataFrame, follows: DataFrame, settings: RecommendSettings
+    people: DataFrame, items: DataFrame, accounts: Accounts, settings: RecommendSettings
 ) -> DataFrame:
     """List the creators whose contents suit each person best, but for those followed and oneself.
 
@@ -53,16 +66,15 @@ def personal_creators(
     Args:
         people: user_id, features.
         items: content_id, features of the contents that the model knows and that may be shown.
-        makers: content_id, creator_id of creators who may be recommended.
-        follows: from `followed`.
+        accounts: of the platform.
         settings: `creators` is the length of the lists.
 
     Returns:
         user_id, listed (0: how many stand before them), top: array of (creator's id as content_id, score), best first.
     """
-    asking = people.join(follows, "user_id", how="left")
+    asking = people.join(accounts.follows, "user_id", how="left")
     asking = asking.select("user_id", F.lit(0).alias("listed"), "features", _masked("followed").alias("seen"))
-    means = _of_creators(items, makers, lambda value: exact_sum(value) / F.count(value))
+    means = _of_creators(items, accounts.makers, lambda value: exact_sum(value) / F.count(value))
     return top_k(asking, in_blocks(means, settings.block_mb), settings.creators)
 
 
@@ -76,8 +88,7 @@ def filled_up(
     personal_lists: DataFrame,
     people: DataFrame,
     popular: DataFrame,
-    makers: DataFrame,
-    follows: DataFrame,
+    accounts: Accounts,
     settings: RecommendSettings,
 ) -> DataFrame:
     """Fill each person's list with the creators whose contents are popular of late, under the same masks.
@@ -89,12 +100,12 @@ def filled_up(
         personal_lists: from `personal_creators`.
         people: user_id of everyone to serve.
         popular: from `sources.trending_items`.
-        makers, follows, settings: as for `personal_creators`.
+        accounts, settings: as for `personal_creators`.
 
     Returns:
         rows of gold.creator_recommendations without the release.
     """
-    trending = _trending(personal_lists, people, popular, makers, follows, settings)
+    trending = _trending(personal_lists, people, popular, accounts, settings)
     both = [lists.withColumn("source", F.lit(s)) for lists, s in ((personal_lists, "als"), (trending, "trending"))]
     placed = both[0].union(both[1]).select("user_id", "listed", "source", F.posexplode("top").alias("place", "one"))
     return placed.select(
@@ -111,13 +122,12 @@ def _trending(
     personal_lists: DataFrame,
     people: DataFrame,
     popular: DataFrame,
-    makers: DataFrame,
-    follows: DataFrame,
+    accounts: Accounts,
     settings: RecommendSettings,
 ) -> DataFrame:
     """Return what `personal_creators` does, score being the popularity of the creator's contents taken together."""
     lists = personal_lists.select("user_id", F.col("top.content_id").alias("names"))
-    asking = people.join(lists, "user_id", how="left").join(follows, "user_id", how="left")
+    asking = people.join(lists, "user_id", how="left").join(accounts.follows, "user_id", how="left")
     asking = asking.select(
         "user_id",
         F.coalesce(F.size("names"), F.lit(0)).alias("listed"),
@@ -125,7 +135,7 @@ def _trending(
         _masked("followed", "names").alias("seen"),
     )
     room = F.lit(settings.creators) - F.col("listed")
-    totals = _of_creators(popular, makers, exact_sum)
+    totals = _of_creators(popular, accounts.makers, exact_sum)
     filled = top_k(asking.where(room > 0), in_blocks(totals, settings.block_mb), settings.creators)
     return filled.select("user_id", "listed", F.slice("top", F.lit(1), room).alias("top"))
 

@@ -17,8 +17,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from salience.recommend.best import Doubles, Integers
-from salience.recommend.foldin import Model, normal_equation
-from salience.recommend.models.interface import Own, Weighing, owned, places_of
+from salience.recommend.foldin import Equation, Model, known_of, slices
+from salience.recommend.models.interface import Own
 from salience.recommend.topk import lists_of
 
 REASONS = 3
@@ -51,13 +51,18 @@ def explain(lists: DataFrame, model: Model) -> DataFrame:
     return lists.mapInArrow(_explainer(shared, [field.name for field in kept]), schema)
 
 
-def contributions(model: Model, own: Own, wanted: Integers) -> Doubles:
+def contributions(equation: Equation, mine: Doubles, weights: Doubles, wanted: Doubles) -> Doubles:
     """Return what each own content adds to the score of each wanted item, (own contents, wanted).
 
     A column adds up to its item's score.
+
+    Args:
+        equation: of the model.
+        mine, weights: factors, (own contents, rank), and weights of the own contents.
+        wanted: factors of the wanted items, (wanted, rank).
     """
-    matrix, terms = normal_equation(model, own)
-    return np.asarray(terms @ np.linalg.solve(matrix, model.factors[wanted].T))
+    matrix, terms = equation.of(mine, weights)
+    return np.asarray(terms @ np.linalg.solve(matrix, wanted.T))
 
 
 @dataclass(frozen=True)
@@ -96,14 +101,15 @@ def _explainer(
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def explain_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         model = shared.value
-        for batch in filter(len, batches):
-            people = owned(batch.column("own"), model.content_ids, Weighing())
-            top = batch.column("top")
+        for batch in (part for whole in filter(len, batches) for part in slices(whole, model)):
+            own, top = batch.column("own"), batch.column("top")
+            factors, people = known_of(own, model)
             flat, lengths = top.flatten(), pc.list_value_length(top).to_numpy(zero_copy_only=False)
-            places = places_of(flat.field("content_id"), model.content_ids)
-            wanted = np.split(places, np.cumsum(lengths))[:-1]
-            reasons = [_reasons_of(model, own, places) for own, places in zip(people, wanted, strict=True)]
-            columns = [flat.field("content_id"), flat.field("score"), because(reasons, model.content_ids)]
+            _, of_top = model.items.factors_of(flat.field("content_id"))
+            wanted = np.split(of_top, np.cumsum(lengths))[:-1]
+            reasons = [_reasons_of(model.equation, factors, *one) for one in zip(people, wanted, strict=True)]
+            told = because(reasons, own.flatten().field("content_id"))
+            columns = [flat.field("content_id"), flat.field("score"), told]
             explained = pa.StructArray.from_arrays(columns, ["content_id", "score", "because"])
             yield pa.RecordBatch.from_arrays(
                 [*(batch.column(name) for name in kept), lists_of(explained, lengths)], [*kept, "top"]
@@ -112,10 +118,10 @@ def _explainer(
     return explain_batches
 
 
-def _reasons_of(model: Model, own: Own, wanted: Integers) -> Reasons:
+def _reasons_of(equation: Equation, factors: Doubles, own: Own, wanted: Doubles) -> Reasons:
     if not len(wanted):
         return NO_REASONS
-    found = strongest(contributions(model, own, wanted))
+    found = strongest(contributions(equation, factors[own.places], own.weights, wanted))
     return replace(found, places=own.places[found.places])
 
 

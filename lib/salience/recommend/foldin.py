@@ -10,6 +10,7 @@ number of ratings). Solving it for the present history also serves people and in
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -21,30 +22,66 @@ from pyspark.sql import types as T
 from salience.recommend.als import Point
 from salience.recommend.best import Doubles
 from salience.recommend.models.interface import Own, Weighing, owned
-from salience.recommend.topk import Items, lists_of
+from salience.recommend.topk import Catalogue, in_blocks, lists_of
+
+OWN_AT_ONCE = 8_000_000
+"""Numbers of the factors of people's own contents that a task holds at a time: 64 MB of doubles."""
+
+
+@dataclass(frozen=True)
+class Equation:
+    """What everybody's equation has in common: Y'Y, (rank, rank), and the point that the items were fitted at."""
+
+    gram: Doubles
+    point: Point
+
+    def of(self, mine: Doubles, weights: Doubles) -> tuple[Doubles, Doubles]:
+        """Return A, (rank, rank), and the terms of b, (own contents, rank), of one person.
+
+        Args:
+            mine: factors of the own contents, (own contents, rank).
+            weights: of these, (own contents,).
+        """
+        confidence = self.point.alpha * weights
+        ridge = self.point.regularisation * len(weights) * np.eye(len(self.gram))
+        return self.gram + (mine * confidence[:, None]).T @ mine + ridge, mine * (1.0 + confidence)[:, None]
+
+    def solved(self, factors: Doubles, people: Sequence[Own]) -> Doubles:
+        """Return each person's factors, (people, rank); 0 for those of whom the model knows nothing.
+
+        Args:
+            factors: of contents, (contents, rank), as the places of `people` count them.
+            people: what the model knows of each.
+        """
+        features = np.zeros((len(people), len(self.gram)))
+        for person, own in enumerate(people):
+            if len(own.places):
+                matrix, terms = self.of(factors[own.places], own.weights)
+                features[person] = np.linalg.solve(matrix, terms.sum(axis=0))
+        return features
 
 
 @dataclass(frozen=True)
 class Model:
-    """What a task needs to solve for a person: content ids, item factors (items, rank), Y'Y (rank, rank), the point."""
+    """A fitted model as tasks solve for people with it: every item that it was fitted with, and the equation."""
 
-    content_ids: pa.Array
-    factors: Doubles
-    gram: Doubles
-    point: Point
+    items: Catalogue
+    equation: Equation
 
 
-def model_of(items: Items, point: Point) -> Model:
-    """Return the model with every item that it was fitted with."""
-    return Model(items.content_ids, items.factors, items.factors.T @ items.factors, point)
+def model_of(item_factors: DataFrame, point: Point, block_mb: float) -> Model:
+    """Return a model for tasks.
 
+    Args:
+        item_factors: content_id, features of every item that it was fitted with.
+        point: that it was fitted at.
+        block_mb: what factors may take of a task at once, in 10^6 bytes; see topk.in_blocks.
 
-def normal_equation(model: Model, own: Own) -> tuple[Doubles, Doubles]:
-    """Return A, (rank, rank), and the terms of b, (own contents, rank), of one person."""
-    mine = model.factors[own.places]
-    confidence = model.point.alpha * own.weights
-    ridge = model.point.regularisation * len(own.places) * np.eye(len(model.gram))
-    return model.gram + (mine * confidence[:, None]).T @ mine + ridge, mine * (1.0 + confidence)[:, None]
+    Raises:
+        InputError: a factor is no finite number.
+    """
+    items = in_blocks(item_factors, block_mb)
+    return Model(items, Equation(items.gram, point))
 
 
 def fold_in(histories: DataFrame, model: Model) -> DataFrame:
@@ -64,21 +101,36 @@ def fold_in(histories: DataFrame, model: Model) -> DataFrame:
 def _solver(shared: Broadcast[Model]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def solve(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         model = shared.value
-        for batch in batches:
-            people = owned(batch.column("own"), model.content_ids, Weighing())
+        for batch in (part for whole in batches for part in slices(whole, model)):
+            factors, people = known_of(batch.column("own"), model)
             known = pa.array([len(own.places) > 0 for own in people], pa.bool_())
-            lists = lists_of(pa.array(solved(model, people).ravel()), np.full(len(batch), len(model.gram)))
+            features = model.equation.solved(factors, people)
+            lists = lists_of(pa.array(features.ravel()), np.full(*features.shape))
             column = pc.if_else(known, lists, pa.scalar(None, lists.type))
             yield pa.RecordBatch.from_arrays([*batch.columns, column], [*batch.schema.names, "features"])
 
     return solve
 
 
-def solved(model: Model, people: Sequence[Own]) -> Doubles:
-    """Return each person's factors, (people, rank); 0 for those of whom the model knows nothing."""
-    features = np.zeros((len(people), len(model.gram)))
-    for person, own in enumerate(people):
-        if len(own.places):
-            matrix, terms = normal_equation(model, own)
-            features[person] = np.linalg.solve(matrix, terms.sum(axis=0))
-    return features
+def slices(batch: pa.RecordBatch, model: Model) -> Iterator[pa.RecordBatch]:
+    """Yield pieces of a batch whose people have about OWN_AT_ONCE numbers of factors together, or are alone."""
+    lengths = pc.fill_null(pc.list_value_length(batch.column("own")), 0).to_numpy(zero_copy_only=False)
+    numbers = np.cumsum(lengths.astype(np.int64) * len(model.equation.gram))
+    edges = np.flatnonzero(np.diff(numbers // OWN_AT_ONCE)) + 1
+    for start, end in pairwise([0, *edges.tolist(), len(batch)]):
+        yield batch.slice(start, end - start)
+
+
+def known_of(own: pa.ListArray, model: Model) -> tuple[Doubles, list[Own]]:
+    """Return the factors of all own contents of people, one person after the other, and what is known of each person.
+
+    Args:
+        own: HISTORY of each.
+        model: from `model_of`.
+
+    Returns:
+        (own contents, rank), 0 for what the model does not know; places count its rows.
+    """
+    are_known, factors = model.items.factors_of(own.flatten().field("content_id"))
+    places = np.where(are_known, np.arange(len(are_known)), -1)
+    return factors, owned(own, lambda _: places, Weighing())

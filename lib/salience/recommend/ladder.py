@@ -17,8 +17,8 @@ from pyspark.sql import DataFrame
 from salience.recommend.arms import PERSONALISED
 from salience.recommend.best import Doubles, Integers, best, within
 from salience.recommend.explain import T_REASON, Reasons, because, strongest
-from salience.recommend.models.interface import Scorer, places_of
-from salience.recommend.topk import seen_places
+from salience.recommend.models.interface import Scorer
+from salience.recommend.topk import places_of, seen_places
 
 LISTED = (
     "user_id string, arm string, place int, content_id string, score double, source string, "

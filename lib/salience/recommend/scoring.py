@@ -9,8 +9,8 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
 from salience.recommend.best import best
-from salience.recommend.models.interface import Doubles, Integers, Scorer, places_of
-from salience.recommend.topk import TOP, lists_of, seen_places
+from salience.recommend.models.interface import Doubles, Integers, Scorer
+from salience.recommend.topk import TOP, lists_of, places_of, seen_places
 
 Mix = Mapping[str, float]
 """Weight of each model in a blend; a single model is a mix of its own."""

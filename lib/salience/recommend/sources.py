@@ -136,9 +136,8 @@ def trending_items(known: Known, settings: RecommendSettings) -> DataFrame:
 def _with_als(asking: DataFrame, at: Place) -> DataFrame:
     """Add `als`: what ALS ranks highest for each person, folded in from their history, and why."""
     saved = at.models[ALS]
-    items = saved.frames["item_factors"]
-    model = for_tasks(items, saved.manifest)
-    ranked = in_blocks(items.join(at.shown, "content_id", how="left_semi"), at.settings.block_mb)
+    model = for_tasks(saved, at.settings)
+    ranked = in_blocks(saved.frames["item_factors"].join(at.shown, "content_id", how="left_semi"), at.settings.block_mb)
     lists = top_k(fold_in(asking, model), ranked, at.settings.candidates, keep=["seen"])
     return explain(lists, model).withColumnRenamed("top", ALS)
 

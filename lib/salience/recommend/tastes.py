@@ -30,7 +30,7 @@ def personal_factors(
     Returns:
         user_id, features (array<double>).
     """
-    weighing, fitted = in_force(model.manifest, settings), for_tasks(model.frames["item_factors"], model.manifest)
+    weighing, fitted = in_force(model.manifest, settings), for_tasks(model, settings)
     history = histories(aged(preferences(interactions, cut, weighing), cut))
     asking = people.where(F.col("arm") == PERSONALISED).select("user_id").join(history, "user_id", how="inner")
     return fold_in(asking, fitted).where(F.col("features").isNotNull()).select("user_id", "features")

@@ -37,9 +37,30 @@ class Items:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What is ranked, sent to the tasks: the items of all blocks together, in no particular order."""
+    """Items sent to the tasks: those of all blocks together, in no particular order.
+
+    gram: the sum of the outer products of their factors, (rank, rank).
+    """
 
     blocks: tuple[Broadcast[tuple[pa.Array, Factors]], ...]
+    gram: Doubles
+
+    def factors_of(self, content_ids: pa.Array) -> tuple[npt.NDArray[np.bool_], Doubles]:
+        """Return, in a task, which of these contents are among the items, and their factors; 0 for those that are not.
+
+        Args:
+            content_ids: string.
+
+        Returns:
+            (ids,), (ids, rank).
+        """
+        are_here, found = np.zeros(len(content_ids), np.bool_), np.zeros((len(content_ids), len(self.gram)))
+        for ids, factors in _walk(self):
+            places = places_of(content_ids, ids)
+            here = places >= 0
+            found[here] = factors.exact[places[here]]
+            are_here |= here
+        return are_here, found
 
 
 def collect_items(items: DataFrame) -> Items:
@@ -83,7 +104,11 @@ def in_blocks(items: DataFrame, block_mb: float) -> Catalogue:
         # By a hash, so that blocks are of about one size whatever the ids look like.
         block = F.pmod(F.xxhash64("content_id"), F.lit(blocks))
         pieces = [held.where(block == n) for n in range(blocks)] if blocks > 1 else [held]
-        return Catalogue(tuple(spark.sparkContext.broadcast(_prepared(collect_items(piece))) for piece in pieces))
+        sent, grams = [], []
+        for piece in map(collect_items, pieces):
+            sent.append(spark.sparkContext.broadcast((piece.content_ids, Factors.of(piece.factors))))
+            grams += [piece.factors.T @ piece.factors] if len(piece.factors) else []
+        return Catalogue(tuple(sent), np.sum(grams, axis=0) if grams else np.empty((0, 0)))
 
 
 def top_k(users: DataFrame, ranked: Catalogue, k: int, keep: Sequence[str] = ()) -> DataFrame:
@@ -105,10 +130,6 @@ def top_k(users: DataFrame, ranked: Catalogue, k: int, keep: Sequence[str] = ())
     kept = [field for field in users.schema if field.name not in {"features", "seen"} - set(keep)]
     schema = T.StructType([*kept, T.StructField("top", T.DataType.fromDDL(TOP), False)])
     return users.mapInArrow(_scorer(ranked, [field.name for field in kept], k), schema)
-
-
-def _prepared(items: Items) -> tuple[pa.Array, Factors]:
-    return items.content_ids, Factors.of(items.factors)
 
 
 def _scorer(
@@ -173,9 +194,15 @@ def seen_places(seen: pa.ListArray, content_ids: pa.Array) -> tuple[Integers, In
     """Return (row, place in content_ids) of each content in `seen` that is among them, row by row."""
     lengths = pc.fill_null(pc.list_value_length(seen), 0).to_numpy(zero_copy_only=False)
     rows = np.repeat(np.arange(len(seen)), lengths)
-    places = pc.fill_null(pc.index_in(seen.flatten(), value_set=content_ids), -1).to_numpy(zero_copy_only=False)
+    places = places_of(seen.flatten(), content_ids)
     known = places >= 0
-    return rows[known], places[known].astype(np.int64)
+    return rows[known], places[known]
+
+
+def places_of(ids: pa.Array, content_ids: pa.Array) -> Integers:
+    """Return each id's place in `content_ids`; -1 where it is not there."""
+    places = pc.fill_null(pc.index_in(ids, value_set=content_ids), -1)
+    return np.asarray(places.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def as_matrix(features: pa.ListArray) -> Doubles:

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.errors import InputError
+from salience.models.store import LoadedModel
 from salience.recommend import als
 from salience.recommend.als import Point, Ratings
 from salience.recommend.caching import kept
@@ -21,7 +22,6 @@ from salience.recommend.models.similarity import Alike, Similarity
 from salience.recommend.pairs import pairs
 from salience.recommend.promotion import Promotion
 from salience.recommend.split import end_of
-from salience.recommend.topk import collect_items
 from salience.settings.recommend import RecommendSettings
 
 ALS, BLEND = "als", "blend"
@@ -165,7 +165,8 @@ def manifest(
     }
 
 
-def for_tasks(item_factors: DataFrame, manifest: Mapping[str, Any]) -> Model:
-    """Return a saved model as tasks need it."""
-    fitted_with = manifest["settings"]
-    return model_of(collect_items(item_factors), Point(fitted_with["alpha"], fitted_with["regularisation"]))
+def for_tasks(saved: LoadedModel, settings: RecommendSettings) -> Model:
+    """Return a saved model of ALS as tasks solve for people with it."""
+    fitted_with = saved.manifest["settings"]
+    point = Point(fitted_with["alpha"], fitted_with["regularisation"])
+    return model_of(saved.frames["item_factors"], point, settings.block_mb)

@@ -10,7 +10,8 @@ from pyspark.sql import DataFrame
 
 from salience.recommend import als
 from salience.recommend.als import Point, Ratings
-from salience.recommend.foldin import Model, model_of, normal_equation, solved
+from salience.recommend.explain import contributions
+from salience.recommend.foldin import Equation
 from salience.recommend.models.interface import (
     Doubles,
     Explainer,
@@ -31,22 +32,23 @@ class AlsScorer(Scorer):
     """Solves for each person's factors from their history (foldin.py), then multiplies."""
 
     content_ids: pa.Array
-    model: Model
+    factors: Doubles
+    equation: Equation
     weighing: Weighing
 
     def scores(self, asking: pa.RecordBatch) -> Doubles:
         """Return (people, contents) scores; 0 for people of whose history the model knows nothing."""
-        people = owned(asking.column("own"), self.content_ids, self.weighing)
-        return solved(self.model, people) @ self.model.factors.T
+        people = owned(asking.column("own"), self.places, self.weighing)
+        return self.equation.solved(self.factors, people) @ self.factors.T
 
     def explainer(self, asking: pa.RecordBatch) -> "AlsTerms":
         """Return what each own content adds, see explain.py."""
-        return AlsTerms(self, owned(asking.column("own"), self.content_ids, self.weighing))
+        return AlsTerms(self, owned(asking.column("own"), self.places, self.weighing))
 
     @cached_property
     def mean_factors(self) -> Doubles:
         """Those of a content that is the mean of all, (1, rank)."""
-        return np.asarray(self.model.factors.mean(axis=0, keepdims=True))
+        return np.asarray(self.factors.mean(axis=0, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class AlsTerms(Explainer):
 
     def contributions(self, person: int, wanted: Integers) -> Doubles:
         """Return (own, wanted) terms."""
-        return self._terms(self.people[person], self.scorer.model.factors[wanted])
+        return self._terms(self.people[person], self.scorer.factors[wanted])
 
     def means(self, person: int) -> Doubles:
         """Return (own,) mean terms."""
@@ -67,8 +69,8 @@ class AlsTerms(Explainer):
     def _terms(self, own: Own, wanted: Doubles) -> Doubles:
         if not len(own.places):
             return np.zeros((own.size, len(wanted)))
-        matrix, terms = normal_equation(self.scorer.model, own)
-        return own.spread(terms @ np.linalg.solve(matrix, wanted.T))
+        mine = self.scorer.factors[own.places]
+        return own.spread(contributions(self.scorer.equation, mine, own.weights, wanted))
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class FittedAls:
         """Return it as tasks use it."""
         point = Point(self.settings["alpha"], self.settings["regularisation"])
         weighing = Weighing(half_life_days=self.settings["half_life_days"])
-        return AlsScorer(self.items.content_ids, model_of(self.items, point), weighing)
+        equation = Equation(self.items.factors.T @ self.items.factors, point)
+        return AlsScorer(self.items.content_ids, self.items.factors, equation, weighing)
 
     def frames(self) -> dict[str, DataFrame]:
         """Return item_factors(content_id, features)."""

@@ -4,11 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
@@ -73,6 +75,16 @@ class Scorer(ABC):
 
     content_ids: pa.Array
     """The contents that it scores, sorted."""
+
+    def places(self, content_ids: pa.Array) -> Integers:
+        """Return where each of these contents lies among those that it scores; -1 for what it does not know."""
+        wanted = pd.Index(content_ids.to_numpy(zero_copy_only=False), dtype=object)
+        return np.asarray(self._index.get_indexer(wanted), dtype=np.int64)
+
+    @cached_property
+    def _index(self) -> pd.Index:
+        """A task asks for a few people at a time, and makes this once."""
+        return pd.Index(self.content_ids.to_numpy(zero_copy_only=False), dtype=object)
 
     @abstractmethod
     def scores(self, asking: pa.RecordBatch) -> Doubles:
@@ -228,10 +240,16 @@ class Own:
         return whole
 
 
-def owned(own: pa.ListArray, content_ids: pa.Array, weighing: Weighing) -> list[Own]:
-    """Return what a model with these contents knows of each person."""
+def owned(own: pa.ListArray, find: Callable[[pa.Array], Integers], weighing: Weighing) -> list[Own]:
+    """Return what a model knows of each person.
+
+    Args:
+        own: HISTORY of each.
+        find: returns the places of contents in the model, -1 for what it does not know, like `Scorer.places`.
+        weighing: how the model counts pairs.
+    """
     flat, lengths = own.flatten(), pc.fill_null(pc.list_value_length(own), 0).to_numpy(zero_copy_only=False)
-    places, weights = places_of(flat.field("content_id"), content_ids), weighing.values(flat)
+    places, weights = find(flat.field("content_id")), weighing.values(flat)
     known = np.flatnonzero((places >= 0) & (weights > 0))
     ends = np.cumsum(lengths)
     edges = np.searchsorted(known, np.concatenate([[0], ends]))
@@ -240,19 +258,13 @@ def owned(own: pa.ListArray, content_ids: pa.Array, weighing: Weighing) -> list[
     return [Own(size, mine - begin, places[mine], weights[mine]) for size, begin, mine in each]
 
 
-def history_matrix(own: pa.ListArray, content_ids: pa.Array, weighing: Weighing) -> sp.csr_matrix:
+def history_matrix(own: pa.ListArray, scorer: Scorer, weighing: Weighing) -> sp.csr_matrix:
     """Return (people, contents) weights of what each person did with contents that the model knows."""
     flat, lengths = own.flatten(), pc.fill_null(pc.list_value_length(own), 0).to_numpy(zero_copy_only=False)
-    places = places_of(flat.field("content_id"), content_ids)
+    places = scorer.places(flat.field("content_id"))
     rows, known = np.repeat(np.arange(len(own)), lengths), places >= 0
     values = weighing.values(flat)[known]
-    return sp.csr_matrix((values, (rows[known], places[known])), shape=(len(own), len(content_ids)))
-
-
-def places_of(ids: pa.Array, content_ids: pa.Array) -> Integers:
-    """Return each id's place in `content_ids`; -1 where it is not there."""
-    places = pc.fill_null(pc.index_in(ids, value_set=content_ids), -1)
-    return np.asarray(places.to_numpy(zero_copy_only=False), dtype=np.int64)
+    return sp.csr_matrix((values, (rows[known], places[known])), shape=(len(own), len(scorer.content_ids)))
 
 
 def _numbers(values: pa.Array) -> Doubles:

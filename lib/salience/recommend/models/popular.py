@@ -10,7 +10,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.recommend.confidence import exact_sum
-from salience.recommend.models.interface import Doubles, Parameters, Scorer, Training, Weighing, places_of
+from salience.recommend.models.interface import Doubles, Parameters, Scorer, Training, Weighing
+from salience.recommend.topk import places_of
 
 EVERYONE = ""
 """The segment of people of whom none is known."""

@@ -17,8 +17,9 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from salience.recommend.models.gram import gram
-from salience.recommend.models.interface import Doubles, Parameters, Scorer, Training, Weighing, places_of, points
+from salience.recommend.models.interface import Doubles, Parameters, Scorer, Training, Weighing, points
 from salience.recommend.models.linear import ItemWeights
+from salience.recommend.topk import places_of
 
 
 def neighbours(sums: DataFrame, neighbours: int, shrinkage: float) -> DataFrame:
@@ -134,7 +135,7 @@ class AlikeScorer(Scorer):
         alike = asking.column("alike")
         lengths = pc.fill_null(pc.list_value_length(alike), 0).to_numpy(zero_copy_only=False)
         flat, rows = alike.flatten(), np.repeat(np.arange(len(alike)), lengths)
-        places = places_of(flat.field("content_id"), self.content_ids)
+        places = self.places(flat.field("content_id"))
         scores = np.zeros((len(alike), len(self.content_ids)))
         scores[rows, places] = flat.field("score").to_numpy(zero_copy_only=False)
         return scores

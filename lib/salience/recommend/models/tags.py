@@ -6,16 +6,44 @@ its score is the weighted sum of its cosines with the person's own contents.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pyspark.ml import Estimator, Pipeline, Transformer
-from pyspark.ml.feature import IDF, CountVectorizer, Normalizer
-from pyspark.ml.functions import vector_to_array
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from salience.recommend.models.interface import Parameters, Training, points
-from salience.recommend.models.svd import FittedVectors
+from salience.recommend.models.interface import Parameters, Training, Weighing, points
+from salience.recommend.models.linear import ItemVectors
+
+
+@dataclass(frozen=True)
+class FittedTags:
+    """item_tags(content_id, tags, values): the numbers of each content's vector that are not 0."""
+
+    settings: Parameters
+    item_tags: DataFrame
+
+    def scorer(self) -> ItemVectors:
+        """Return it as tasks use it."""
+        table = self.item_tags.select("content_id", "tags", "values").toArrow().sort_by("content_id").combine_chunks()
+        ids = pa.array(table["content_id"].to_pylist(), pa.string())
+        lists = table["tags"].combine_chunks()
+        columns = lists.flatten().dictionary_encode()
+        places = columns.indices.to_numpy(zero_copy_only=False)
+        values = table["values"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        ends = np.concatenate([[0], np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))])
+        vectors = sp.csr_array((values, places, ends), shape=(len(ids), len(columns.dictionary)))
+        weighing = Weighing(self.settings["power"], self.settings["half_life_days"])
+        return ItemVectors(ids, vectors, np.ones(len(ids)), weighing)
+
+    def frames(self) -> dict[str, DataFrame]:
+        """Return item_tags."""
+        return {"item_tags": self.item_tags}
+
+    def asked(self, asking: DataFrame) -> DataFrame:
+        """Return the people as they are."""
+        return asking
 
 
 @dataclass(frozen=True)
@@ -32,17 +60,17 @@ class Tags:
             return []
         return points(self.half_lives_days, power=self.powers)
 
-    def fit(self, training: Training, parameters: Parameters) -> FittedVectors:
+    def fit(self, training: Training, parameters: Parameters) -> FittedTags:
         """Fit it; contents without tags get no scores."""
         assert training.tags is not None, "grid gives no point without tags"
-        return FittedVectors.of(parameters, _vectors(training.tags, self.vocabulary))
+        return FittedTags(parameters, _vectors(training.tags, self.vocabulary))
 
-    def load(self, frames: Mapping[str, DataFrame], settings: Parameters) -> FittedVectors:
+    def load(self, frames: Mapping[str, DataFrame], settings: Parameters) -> FittedTags:
         """Return the model that had these frames and settings."""
-        return FittedVectors.of(settings, frames["item_vectors"])
+        return FittedTags(settings, frames["item_tags"])
 
 
-def fitted_tags(tags: DataFrame, vocabulary: int, half_life_days: float | None) -> FittedVectors | None:
+def fitted_tags(tags: DataFrame, vocabulary: int, half_life_days: float | None) -> FittedTags | None:
     """Return the model of contents whose tags are known; None where no content has any.
 
     Args:
@@ -52,18 +80,27 @@ def fitted_tags(tags: DataFrame, vocabulary: int, half_life_days: float | None) 
     """
     if tags.where(F.size(_names()) > 0).isEmpty():
         return None
-    return FittedVectors.of({"power": 0.0, "half_life_days": half_life_days}, _vectors(tags, vocabulary))
+    return FittedTags({"power": 0.0, "half_life_days": half_life_days}, _vectors(tags, vocabulary))
 
 
 def _vectors(tags: DataFrame, vocabulary: int) -> DataFrame:
+    """Return content_id, tags (sorted), values, of contents with tags; ties for the vocabulary go to the first name."""
     named = tags.select("content_id", _names().alias("names")).where(F.size("names") > 0)
-    stages: list[Estimator[Any] | Transformer] = [
-        CountVectorizer(inputCol="names", outputCol="counts", vocabSize=vocabulary, binary=True),
-        IDF(inputCol="counts", outputCol="weighted"),
-        Normalizer(inputCol="weighted", outputCol="unit"),
-    ]
-    unit = Pipeline(stages=stages).fit(named).transform(named)
-    return unit.select("content_id", vector_to_array(F.col("unit")).alias("features"), F.lit(1.0).alias("scale"))
+    each = named.select("content_id", F.explode("names").alias("tag"))
+    frequent = each.groupBy("tag").agg(F.count("*").alias("having")).orderBy(F.desc("having"), "tag").limit(vocabulary)
+    idf = F.log((F.col("contents") + 1) / (F.col("having") + 1))
+    weighted = frequent.crossJoin(named.agg(F.count("*").alias("contents"))).select("tag", idf.alias("idf"))
+    told = each.join(F.broadcast(weighted.where(F.col("idf") > 0)), "tag", how="inner")
+    found = told.groupBy("content_id").agg(F.array_sort(F.collect_list(F.struct("tag", "idf"))).alias("found"))
+    both = named.select("content_id").join(found, "content_id", how="left")
+    whole = F.aggregate("found", F.lit(0.0), lambda total, one: total + one["idf"] * one["idf"])
+    unit = F.transform("found", lambda one: one["idf"] / F.sqrt(whole))
+    nothing = F.array()
+    return both.select(
+        "content_id",
+        F.coalesce("found.tag", nothing.cast("array<string>")).alias("tags"),
+        F.coalesce(unit, nothing.cast("array<double>")).alias("values"),
+    )
 
 
 def _names() -> Column:
