@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 from benchmarks.apart import CONF, measured
 from benchmarks.crowd import Crowd, Integers, simulate
 from benchmarks.figures import FOLDER, Figures
+from benchmarks.ladder import by_ladder, models_of
 from benchmarks.lists import (
     BLOCK_MB,
     K,
@@ -186,7 +187,18 @@ def of_lists(found: Figures, crowd: Crowd, factors: Path, pairs: int) -> None:
     if rounds[-1].mllib_has_ended:
         peers["mllib"] = lists_of_mllib(spark, contest.mllib, users)
     compare(found, crowd, factors, lists_of_product(spark, contest.product, users), peers)
+    of_ladder(found, spark, crowd, factors, median(one.ours for one in rounds))
     spark.stop()
+
+
+def of_ladder(found: Figures, spark: SparkSession, crowd: Crowd, factors: Path, topk_s: float) -> None:
+    """Time everyone's candidates by all rungs of the ladder, beside the best by ALS alone."""
+    settings = load_settings(CONF, "local", {}, [f"recommend.als.rank={RANK}"]).recommend
+    models = models_of(spark, crowd, factors, settings, DATA / "similarity")
+    seconds = timed(lambda: by_ladder(spark, crowd, models, settings, DATA / "candidates"), DATA / "candidates")
+    against = f"once; {settings.candidates} candidates by {', '.join(settings.ladder)}, from interactions to Delta"
+    found.add("candidates_s", seconds, "s", against)
+    found.add("candidates_over_topk", seconds / topk_s, "ratio", f"the best {K} by ALS alone")
 
 
 def _tell(found: Figures, rounds: list[Round], asked_of_mllib: int) -> None:

@@ -140,15 +140,15 @@ DAMAGED = {
             ),
             "contents": ([("a",), ("b",)], "content_id string"),
         },
-        {"power": 0.0, "neighbours": 5, "shrinkage": 0.0},
+        {"power": 0.0, "half_life_days": None},
     ),
     "ease": (
         {"item_weights": ([("a", [float("inf")])], "content_id string, features array<double>")},
-        {"power": 0.0, "regularisation": 1.0},
+        {"power": 0.0, "half_life_days": None},
     ),
     "svd": (
         {"item_vectors": ([("a", [1.0], float("nan"))], "content_id string, features array<double>, scale double")},
-        {"power": 0.0, "rank": 1},
+        {"power": 0.0, "half_life_days": None},
     ),
 }
 
@@ -157,7 +157,7 @@ DAMAGED = {
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_model_that_holds_nan_is_one_error_that_says_so(spark, three, name, in_a_blend):
     frames, about = DAMAGED[name]
-    about = {"rank": 1, "iterations": 1, "seed": 1, "alpha": 1.0, "regularisation": 0.1, "half_life_days": None} | about
+    about = {"rank": 1, "iterations": 1, "seed": 1, "alpha": 1.0, "regularisation": 0.1} | about
     made = LoadedModel({key: spark.createDataFrame(*frame) for key, frame in frames.items()}, {"settings": about})
     ladder = {"blend" if in_a_blend else name: 2.0, "trending": 1.0}
     asked = three.model_copy(update={"ladder": ladder, "blend": {name: 1.0}})

@@ -103,13 +103,14 @@ def _screened(queries: Doubles, factors: Factors, rows: Integers, columns: Integ
     return _first_of_each(row, column, value, len(queries), width)
 
 
-def best(scores: Doubles, rows: Integers, columns: Integers, k: int) -> Picks:
+def best(scores: Doubles, rows: Integers, columns: Integers, k: int, above: float = -np.inf) -> Picks:
     """Pick each row's k largest scores.
 
     Args:
         scores: (rows, items), finite; -inf for what may not be picked.
         rows, columns: places that may not be picked either.
         k: at most this many a row.
+        above: what is not larger than this, in single precision, is not picked.
     """
     count, items = scores.shape
     single = scores.astype(np.float32) + np.float32(0)  # adding 0 turns -0 into 0
@@ -117,7 +118,8 @@ def best(scores: Doubles, rows: Integers, columns: Integers, k: int) -> Picks:
     width = min(k, items)
     if not width:
         return np.empty(0, np.int64), np.empty(0), np.zeros(count, np.int64)
-    reached = single >= np.maximum(_floors(single, width), _LOWEST)[:, None]
+    lowest = max(np.nextafter(np.float32(above), np.float32(np.inf)), _LOWEST)
+    reached = single >= np.maximum(_floors(single, width), lowest)[:, None]
     tied = np.flatnonzero(np.count_nonzero(reached, axis=1) > _FEW * width)
     reached[tied] &= _first(single[tied], width)
     places = np.flatnonzero(reached)

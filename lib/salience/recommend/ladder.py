@@ -157,14 +157,13 @@ def _proposals(batch: pa.RecordBatch, ladder: Ladder, number: int, step: _Step, 
         person, known = np.repeat(np.arange(len(batch)), lengths), content >= 0
         person, content, score = person[known], content[known], score[known]
     else:
-        scores = np.array(rung.scorer.scores(batch))
+        scores, above = rung.scorer.scores(batch), -np.inf
         if not rung.for_everyone:
             is_personal = pc.equal(batch.column("arm"), PERSONALISED).to_numpy(zero_copy_only=False)
-            scores[~(is_personal & scores.any(axis=1))] = -np.inf
-            scores[scores <= rung.above] = -np.inf
+            scores[~(is_personal & scores.any(axis=1))], above = -np.inf, rung.above
         scores[:, step.to_ladder < 0] = -np.inf
         rows, columns = seen[0], step.to_scorer[seen[1]]
-        column, score, lengths = best(scores, rows[columns >= 0], columns[columns >= 0], ladder.length)
+        column, score, lengths = best(scores, rows[columns >= 0], columns[columns >= 0], ladder.length, above)
         person, content = np.repeat(np.arange(len(batch)), lengths), step.to_ladder[column]
     return Proposals(np.full(len(person), number), person, content, score)
 

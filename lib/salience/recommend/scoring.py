@@ -77,7 +77,7 @@ def _lister(shared: Broadcast[Panel], k: int) -> Callable[[Iterator[pa.RecordBat
             for start in range(0, whole.num_rows, rows_at_once):
                 batch = whole.slice(start, rows_at_once)
                 seen = seen_places(batch.column("seen"), wanted.content_ids)
-                for name, told in mixed(batch, wanted):
+                for name, told, _ in mixed(batch, wanted):
                     scores = told.copy() if len(wanted.hidden) else told  # other mixes are made of them too
                     scores[:, wanted.hidden] = -np.inf
                     columns, picked, lengths = best(scores, *seen, k)
@@ -90,33 +90,37 @@ def _lister(shared: Broadcast[Panel], k: int) -> Callable[[Iterator[pa.RecordBat
     return list_best
 
 
-def mixed(asking: pa.RecordBatch, wanted: Panel) -> Iterator[tuple[str, Doubles]]:
-    """Yield each mix and its (people, contents) scores; -inf where it has none."""
+def mixed(asking: pa.RecordBatch, wanted: Panel) -> Iterator[tuple[str, Doubles, Mapping[str, Doubles]]]:
+    """Yield each mix, its (people, contents) scores, -inf where it has none, and its models' deviations if several."""
     raw = {name: scorer.scores(asking) for name, scorer in wanted.scorers.items()}
     shape = (len(asking), len(wanted.content_ids))
-    standard: dict[str, Doubles] = {}
+    standard, spreads = dict[str, Doubles](), dict[str, Doubles]()
     for name, mix in wanted.mixes.items():
         if len(mix) == 1:
             (model,) = mix
-            yield name, _spread(raw[model], wanted.places[model], shape, -np.inf)
+            yield name, _spread(raw[model], wanted.places[model], shape, -np.inf), {}
             continue
         for model in mix.keys() - standard.keys():
-            standard[model] = _spread(standard_scores(raw[model]), wanted.places[model], shape, 0.0)
-        yield name, np.sum([weight * standard[model] for model, weight in mix.items()], axis=0)
+            told, spreads[model] = standard_scores(raw[model])
+            standard[model] = _spread(told, wanted.places[model], shape, 0.0)
+        total = np.zeros(shape)
+        for model, weight in mix.items():
+            total += weight * standard[model]
+        yield name, total, spreads
 
 
-def standard_scores(scores: Doubles) -> Doubles:
-    """Return each row less its mean, over its standard deviation; 0 where it has no spread."""
-    centred: Doubles = scores - scores.mean(axis=1, keepdims=True)
-    return np.asarray(centred / deviations(scores))
+def standard_scores(scores: Doubles) -> tuple[Doubles, Doubles]:
+    """Return each row less its mean over its standard deviation, and that, (rows,).
 
-
-def deviations(scores: Doubles) -> Doubles:
-    """Return each row's standard deviation, (rows, 1); infinite where it has no spread: over that, anything is 0."""
-    spread = scores.std(axis=1, keepdims=True)
+    The deviation of a row without a spread is infinite: over that, anything is 0.
+    """
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    spread = np.sqrt(np.einsum("ij,ij->i", centred, centred) / max(1, scores.shape[1]))
     # What rounding leaves of equal scores is no spread.
-    floor = 1e-9 * np.abs(scores).max(axis=1, keepdims=True, initial=0.0)
-    return np.where(spread > floor, spread, np.inf)
+    largest = np.maximum(scores.max(axis=1, initial=0.0), -scores.min(axis=1, initial=0.0))
+    deviations = np.where(spread > 1e-9 * largest, spread, np.inf)
+    centred /= deviations[:, None]
+    return centred, deviations
 
 
 def _spread(scores: Doubles, places: Integers | None, shape: tuple[int, int], missing: float) -> Doubles:

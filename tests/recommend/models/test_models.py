@@ -233,7 +233,7 @@ def test_a_blend_scores_as_the_panel_mixes_also_what_a_part_does_not_know(traine
     fitted = fit(blend(**weights), trained)
     batch = fitted.asked(asking).orderBy("user_id").toArrow().combine_chunks().to_batches()[0]
     whole = panel({name: part.scorer() for name, part in parts.items()}, {"mix": weights})
-    ((_, expected),) = mixed(batch, whole)
+    ((_, expected, _),) = mixed(batch, whole)
     found = fitted.scorer().scores(batch)
     assert fitted.scorer().content_ids == whole.content_ids
     np.testing.assert_allclose(found, expected, atol=1e-9)

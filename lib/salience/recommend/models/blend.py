@@ -8,7 +8,8 @@ to the score of content i, where c_p are the contributions to the scores of part
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ from salience.recommend.models.interface import (
     Scorer,
     Training,
 )
-from salience.recommend.scoring import Mix, Panel, deviations, mixed, panel
+from salience.recommend.scoring import Mix, Panel, mixed, panel
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,13 @@ class BlendScorer(Scorer):
     parts: Panel
     weights: Mix
     """The one mix of the panel."""
+    _last: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """Of whom scores were asked last, and their deviations: whoever asks for scores asks for reasons next."""
 
     def scores(self, asking: pa.RecordBatch) -> Doubles:
         """Return (people, contents) scores."""
-        ((_, scores),) = mixed(asking, self.parts)
+        ((_, scores, deviations),) = mixed(asking, self.parts)
+        self._last.update(asking=asking, deviations=deviations)
         return scores
 
     def explainer(self, asking: pa.RecordBatch) -> "Explainer | None":
@@ -49,8 +53,9 @@ class BlendScorer(Scorer):
             return None
         if len(told) == 1:
             return next(iter(told.values()))
-        spreads = {name: deviations(self.parts.scorers[name].scores(asking))[:, 0] for name in told}
-        return BlendTerms(self.weights, told, spreads, {name: self._places(name) for name in told})
+        if self._last.get("asking") is not asking:
+            self.scores(asking)
+        return BlendTerms(self.weights, told, self._last["deviations"], {name: self._places(name) for name in told})
 
     def _places(self, name: str) -> Integers:
         """Return where each content lies among those of a part; -1 where the part does not know it."""

@@ -82,13 +82,14 @@ class Scorer(ABC):
         return np.asarray(self._index.get_indexer(wanted), dtype=np.int64)
 
     @cached_property
-    def _index(self) -> pd.Index:
+    def _index(self) -> "pd.Index[Any]":
         """A task asks for a few people at a time, and makes this once."""
-        return pd.Index(self.content_ids.to_numpy(zero_copy_only=False), dtype=object)
+        names: npt.NDArray[np.object_] = self.content_ids.to_numpy(zero_copy_only=False)
+        return pd.Index(names, dtype=object)
 
     @abstractmethod
     def scores(self, asking: pa.RecordBatch) -> Doubles:
-        """Return (people, contents) scores.
+        """Return (people, contents) scores; who asks may change them.
 
         Args:
             asking: a row a person: `own` (HISTORY), and the columns that the model's `asked` adds.
