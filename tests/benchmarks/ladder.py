@@ -17,7 +17,7 @@ from salience.recommend.sources import Known, Models
 from salience.settings.recommend import RecommendSettings
 from salience.tables import silver
 
-TAGS, OF_A_CONTENT, REGIONS = 200, 3, 20
+TAGS, OF_A_CONTENT, REGIONS, AGES = 200, 3, 20, 5
 LEARNERS = 10
 """Item cosine is fitted on every tenth person: how it is fitted is not what is timed."""
 
@@ -48,7 +48,7 @@ def by_ladder(spark: SparkSession, crowd: Crowd, models: Models, settings: Recom
 
 
 def _known(spark: SparkSession, crowd: Crowd) -> Known:
-    """Return likes of contents with three of 200 tags, by people of 20 regions."""
+    """Return likes of contents with three of 200 tags, by people of 20 regions and five ages."""
     people, contents, pairs = (spark.read.parquet(str(f)) for f in (crowd.user_ids, crowd.item_ids, crowd.pairs))
     from_ = F.lit(CUT) - F.expr("INTERVAL 100 DAYS")
     tags = F.array(
@@ -58,7 +58,7 @@ def _known(spark: SparkSession, crowd: Crowd) -> Known:
     return Known(
         _rows(pairs, silver.INTERACTIONS.schema.names, action=F.lit("like")),
         _rows(contents, silver.CONTENTS.schema.names, tags=tags, valid_from=from_),
-        _rows(people, silver.USERS.schema.names, attributes=region, valid_from=from_),
+        _rows(people, silver.USERS.schema.names, attributes=F.create_map(*both), valid_from=from_),
         CUT,
     )
 
