@@ -51,14 +51,12 @@ def _known(spark: SparkSession, crowd: Crowd) -> Known:
     """Return likes of contents with three of 200 tags, by people of 20 regions and five ages."""
     people, contents, pairs = (spark.read.parquet(str(f)) for f in (crowd.user_ids, crowd.item_ids, crowd.pairs))
     from_ = F.lit(CUT) - F.expr("INTERVAL 100 DAYS")
-    tags = F.array(
-        *(F.concat(F.lit("t"), F.pmod(F.xxhash64("id", F.lit(n)), F.lit(TAGS))) for n in range(OF_A_CONTENT))
-    )
-    region = F.create_map(F.lit("region"), F.concat(F.lit("r"), F.pmod(F.xxhash64("id"), F.lit(REGIONS))))
+    tags = F.array(*(_one_of(TAGS, "id", F.lit(n)) for n in range(OF_A_CONTENT)))
+    told = F.lit("region"), _one_of(REGIONS, "id"), F.lit("age_band"), _one_of(AGES, "user_id")
     return Known(
         _rows(pairs, silver.INTERACTIONS.schema.names, action=F.lit("like")),
         _rows(contents, silver.CONTENTS.schema.names, tags=tags, valid_from=from_),
-        _rows(people, silver.USERS.schema.names, attributes=F.create_map(*both), valid_from=from_),
+        _rows(people, silver.USERS.schema.names, attributes=F.create_map(*told), valid_from=from_),
         CUT,
     )
 
