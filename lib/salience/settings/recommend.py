@@ -23,7 +23,7 @@ class AlsSettings(Group):
     regularisations: list[Weight] = Field(min_length=1)
     """MLlib multiplies it by the number of a user's (an item's) preferences."""
     blocks: int = Field(ge=1)
-    """Blocks of users and of items that the cluster works on in parallel."""
+    """Blocks of users and of items, each worked on by one core: as many as there are cores to work on them."""
     checkpoint_interval: int = Field(ge=1, le=100)
     """The item factors are written to the warehouse's file system every so many iterations, so that a lost executor
     costs no more than these."""
