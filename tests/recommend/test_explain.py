@@ -3,6 +3,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from salience.recommend import als, foldin
+from salience.recommend import explain as explaining
 from salience.recommend.als import Point
 from salience.recommend.explain import contributions, explain
 from salience.recommend.foldin import fold_in, model_of
@@ -153,25 +154,47 @@ def test_what_has_faded_to_nothing_in_single_precision_says_nothing_as_in_mllib(
 def test_factors_and_reasons_are_the_same_where_items_are_walked_in_blocks_and_people_in_small_groups(
     trained, monkeypatch
 ):
-    preferences, _, whole, _, in_six = trained
+    preferences, _, whole, _, in_blocks_ = trained
     history = histories(preferences).selectExpr("*", "array('c00') AS seen")
 
     def lists(model):
         folded = fold_in(history, model).cache()
         features = {r["user_id"]: list(r["features"]) for r in folded.collect()}
-        return features, {r["user_id"]: r["top"] for r in explain(top_k(folded, model.items, 7), model).collect()}
+        listed = top_k(folded, model.items, 7).orderBy("user_id").cache()
+        return features, listed, told(explain(listed, model).collect())
 
-    features, reasons = lists(whole)
-    # Tasks take functions of this module along as they are; here they are asked in the tests' own process.
-    (batch,) = history.orderBy("user_id").toArrow().combine_chunks().to_batches()
-    monkeypatch.setattr(foldin, "OWN_AT_ONCE", 2 * 6 * 5)
-    pieces = list(foldin.slices(batch, in_six))
+    def told(rows):
+        return {r["user_id"]: [(i["content_id"], i["score"], i["because"]) for i in r["top"]] for r in rows}
+
+    def assert_same(one, other):
+        assert one.keys() == other.keys()
+        for name, items in one.items():
+            assert [item[:2] for item in items] == [item[:2] for item in other[name]]
+            for (*_, because), (*_, also) in zip(items, other[name], strict=True):
+                assert [r["content_id"] for r in because] == [r["content_id"] for r in also]
+                assert np.allclose([r["contribution"] for r in because], [r["contribution"] for r in also], atol=1e-12)
+
+    features, listed, reasons = lists(whole)
+    walked, _, also = lists(in_blocks_)
+    assert walked.keys() == features.keys()
+    assert all(np.allclose(walked[name], row, atol=1e-12) for name, row in features.items())
+    assert_same(reasons, also)
+
+    # Tasks import these modules for themselves, so small groups are tried in the process of the test.
+    (batch,) = listed.toArrow().combine_chunks().to_batches()
+    monkeypatch.setattr(foldin, "AT_ONCE", 2 * (6 + 7) * 5)
+    pieces = list(foldin.slices(batch, in_blocks_))
     assert [len(piece) for piece in pieces] == [1, *[2] * 14, 1]
-    solved = [in_six.equation.solved(*foldin.known_of(piece.column("own"), in_six)) for piece in pieces]
+    solved = [in_blocks_.equation.solved(*foldin.known_of(piece.column("own"), in_blocks_)) for piece in pieces]
     assert np.allclose(np.concatenate(solved), [features[name] for name in sorted(features)], atol=1e-12)
-    walked, told = lists(in_six)
-    for name, row in features.items():
-        assert np.allclose(walked[name], row, atol=1e-12)
-        for one, other in zip(reasons[name], told[name], strict=True):
-            assert (one["content_id"], one["score"]) == (other["content_id"], other["score"])
-            assert [r["content_id"] for r in one["because"]] == [r["content_id"] for r in other["because"]]
+    parts = list(explaining._explainer(in_blocks_, ["user_id"])(iter([batch])))
+    assert len(parts) == len(pieces)
+    assert_same(reasons, told([row for part in parts for row in part.to_pylist()]))
+
+
+def test_a_block_may_hold_no_item_at_all(spark):
+    items = spark.createDataFrame([("a", [2.0]), ("b", [1.0])], "content_id string, features array<float>")
+    one, many = (model_of(items, Point(3.0, 0.5), block_mb) for block_mb in (1, 12 / 1e6 / 8))
+    assert len(many.items.blocks) > 2
+    history = histories(weighted(spark, ("u", "a", 1.0)))
+    assert fold_in(history, one).head()["features"] == fold_in(history, many).head()["features"]

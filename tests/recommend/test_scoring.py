@@ -66,7 +66,9 @@ def test_equal_scores_are_no_opinion_and_ties_go_to_the_smaller_id(spark):
 
 def test_standard_scores_have_mean_0_and_deviation_1_in_each_row():
     scores = np.random.default_rng(1).normal(5, 3, size=(4, 9))
-    found, _ = standard_scores(scores)
+    found, deviations = standard_scores(scores)
+    np.testing.assert_allclose(deviations, scores.std(axis=1), atol=1e-12)
     np.testing.assert_allclose(found.mean(axis=1), 0, atol=1e-12)
     np.testing.assert_allclose(found.std(axis=1), 1, atol=1e-12)
-    assert (standard_scores(np.full((2, 3), 7.0))[0] == 0).all()
+    flat, none = standard_scores(np.full((2, 3), 7.0))
+    assert (flat == 0).all() and np.isinf(none).all()

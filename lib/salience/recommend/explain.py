@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
@@ -47,8 +46,7 @@ def explain(lists: DataFrame, model: Model) -> DataFrame:
     """
     kept = [field for field in lists.schema if field.name != "top"]
     schema = T.StructType([*kept, T.StructField("top", T.DataType.fromDDL(EXPLAINED), False)])
-    shared = lists.sparkSession.sparkContext.broadcast(model)
-    return lists.mapInArrow(_explainer(shared, [field.name for field in kept]), schema)
+    return lists.mapInArrow(_explainer(model, [field.name for field in kept]), schema)
 
 
 def contributions(equation: Equation, mine: Doubles, weights: Doubles, wanted: Doubles) -> Doubles:
@@ -96,11 +94,8 @@ def strongest(contribution: Doubles) -> Reasons:
     return Reasons(order.T[positive], values[positive], shares[positive], positive.sum(axis=1))
 
 
-def _explainer(
-    shared: Broadcast[Model], kept: list[str]
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _explainer(model: Model, kept: list[str]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def explain_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        model = shared.value
         for batch in (part for whole in filter(len, batches) for part in slices(whole, model)):
             own, top = batch.column("own"), batch.column("top")
             factors, people = known_of(own, model)

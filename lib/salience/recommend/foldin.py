@@ -15,7 +15,6 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
@@ -24,8 +23,8 @@ from salience.recommend.best import Doubles
 from salience.recommend.models.interface import Own, Weighing, owned
 from salience.recommend.topk import Catalogue, in_blocks, lists_of
 
-OWN_AT_ONCE = 8_000_000
-"""Numbers of the factors of people's own contents that a task holds at a time: 64 MB of doubles."""
+AT_ONCE = 8_000_000
+"""Numbers of the factors of people's contents that a task holds at a time: 64 MB of doubles."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +94,11 @@ def fold_in(histories: DataFrame, model: Model) -> DataFrame:
         the same columns, features (array<double>; null for people with no own content that the model knows).
     """
     schema = T.StructType([*histories.schema, T.StructField("features", T.ArrayType(T.DoubleType()))])
-    return histories.mapInArrow(_solver(histories.sparkSession.sparkContext.broadcast(model)), schema)
+    return histories.mapInArrow(_solver(model), schema)
 
 
-def _solver(shared: Broadcast[Model]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _solver(model: Model) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def solve(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        model = shared.value
         for batch in (part for whole in batches for part in slices(whole, model)):
             factors, people = known_of(batch.column("own"), model)
             known = pa.array([len(own.places) > 0 for own in people], pa.bool_())
@@ -113,10 +111,11 @@ def _solver(shared: Broadcast[Model]) -> Callable[[Iterator[pa.RecordBatch]], It
 
 
 def slices(batch: pa.RecordBatch, model: Model) -> Iterator[pa.RecordBatch]:
-    """Yield pieces of a batch whose people have about OWN_AT_ONCE numbers of factors together, or are alone."""
-    lengths = pc.fill_null(pc.list_value_length(batch.column("own")), 0).to_numpy(zero_copy_only=False)
-    numbers = np.cumsum(lengths.astype(np.int64) * len(model.equation.gram))
-    edges = np.flatnonzero(np.diff(numbers // OWN_AT_ONCE)) + 1
+    """Yield pieces of a batch whose contents, `own` and `top`, have about AT_ONCE numbers of factors, or one person."""
+    lists = [batch.column(name) for name in ("own", "top") if name in batch.schema.names]
+    lengths = [pc.fill_null(pc.list_value_length(one), 0).to_numpy(zero_copy_only=False) for one in lists]
+    numbers = np.cumsum(np.sum(lengths, axis=0, dtype=np.int64) * len(model.equation.gram))
+    edges = np.flatnonzero(np.diff(numbers // AT_ONCE)) + 1
     for start, end in pairwise([0, *edges.tolist(), len(batch)]):
         yield batch.slice(start, end - start)
 

@@ -56,6 +56,8 @@ class Catalogue:
         """
         are_here, found = np.zeros(len(content_ids), np.bool_), np.zeros((len(content_ids), len(self.gram)))
         for ids, factors in _walk(self):
+            if not len(ids):
+                continue
             places = places_of(content_ids, ids)
             here = places >= 0
             found[here] = factors.exact[places[here]]

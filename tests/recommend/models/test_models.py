@@ -15,7 +15,7 @@ from salience.recommend.models.interface import Weighing, histories, training
 from salience.recommend.models.popular import Popularity, SegmentPopular
 from salience.recommend.models.similarity import Alike, Similarity
 from salience.recommend.models.svd import Svd
-from salience.recommend.models.tags import Tags
+from salience.recommend.models.tags import Tags, fitted_tags
 from salience.recommend.scoring import mixed, panel
 from salience.recommend.search import ranked
 from salience.settings.recommend import AlsSettings
@@ -216,6 +216,21 @@ def test_tags_reach_contents_that_nobody_touched(trained, asking, matrix):
     found = scores(fit(TAGGED, trained), asking)
     np.testing.assert_allclose(found, known @ vectors @ vectors.T, atol=1e-6)
     assert (found[:, names.index("new")] > 0).any()
+
+
+def test_the_most_frequent_tags_count_ties_go_to_the_first_name_and_what_all_have_tells_nothing(spark):
+    told = {"a": ["all", "x"], "b": ["all", "x", "z"], "c": ["all", "y"], "d": ["all", "y", None, "y"], "e": []}
+    tags = spark.createDataFrame(list(told.items()), "content_id string, tags array<string>")
+    found = {r["content_id"]: (r["tags"], r["values"]) for r in fitted_tags(tags, 2, None).item_tags.collect()}
+    # `all` is the most frequent and weighs log(5 / 5) = 0; x and y come in two contents each.
+    assert found == {"a": (["x"], [1.0]), "b": (["x"], [1.0]), "c": ([], []), "d": ([], [])}
+    scorer = fitted_tags(tags, 2, None).scorer()
+    asked = spark.sql(
+        "SELECT 'u' AS user_id, array(named_struct('content_id', 'a', 'weight', 1D, 'age_days', 0D)) AS own"
+    )
+    (batch,) = asked.toArrow().combine_chunks().to_batches()
+    assert scorer.scores(batch).tolist() == [[1.0, 1.0, 0.0, 0.0]]
+    assert scorer.explainer(batch).contributions(0, np.array([1, 2])).tolist() == [[1.0, 0.0]]
 
 
 def test_popularity_sums_faded_weights_and_segments_lean_towards_everyone(trained, asking, matrix):
