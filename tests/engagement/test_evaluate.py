@@ -6,6 +6,8 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from salience.engagement.evaluate import evaluate, roc_auc
 
+pytestmark = pytest.mark.integration  # many resamplings: make check would take too long
+
 REPLICATES = 400
 
 

@@ -15,6 +15,8 @@ from salience.tables import engagement as tables
 from salience.tables.conform import conform
 from tests.silver_rows import instant, user
 
+pytestmark = pytest.mark.integration  # many fits: make check would take too long
+
 AS_OF = date(2026, 11, 10)
 # Ten days of exposures, two of them for the test, labels of a day: what lies between two of these instants is
 TRAIN, EMBARGO, TEST, OPEN = (instant(f"{day} 00:00") for day in (1, 7, 8, 10))

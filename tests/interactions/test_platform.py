@@ -28,6 +28,7 @@ def clean(feed, say=lambda _: None, note=lambda *_: None):
     return done
 
 
+@pytest.mark.integration
 def test_events_are_read_while_people_are_settled_and_judged_by_what_these_say(feed):
     said, events_are_read = [], Event()
 
@@ -44,6 +45,7 @@ def test_events_are_read_while_people_are_settled_and_judged_by_what_these_say(f
     assert feed.accepted() == {("e2", DAY)}
 
 
+@pytest.mark.integration
 def test_events_are_not_taken_where_it_cannot_be_settled_who_refuses_and_other_datasets_are(feed):
     def crash(table, commit):
         if table is silver.USERS:

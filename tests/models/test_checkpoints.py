@@ -9,6 +9,8 @@ from salience.recommend import als
 from salience.recommend.als import Point, Ratings
 from salience.settings.recommend import AlsSettings
 
+pytestmark = pytest.mark.integration  # fits: make check would take too long
+
 SETTINGS = AlsSettings(rank=4, iterations=6, alphas=[2], regularisations=[0.1], blocks=2, checkpoint_interval=2, seed=1)
 
 

@@ -11,6 +11,8 @@ from salience.recommend.split import cuts
 from salience.recommend.training import Made, fitted, manifest
 from tests.recommend.rows import AS_OF, contents, days_before, interactions
 
+pytestmark = pytest.mark.integration  # dozens of fits: make check would take too long
+
 ALIKE = 12
 
 

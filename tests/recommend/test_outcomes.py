@@ -112,6 +112,7 @@ def test_the_personalised_are_compared_with_who_is_held_out_where_both_are_enoug
     assert figures(measured(lists, events, min_people=4)[PERSONALISED, "all"], *less) == (None, None)
 
 
+@pytest.mark.integration
 def test_the_intervals_of_the_differences_hold_a_planted_effect_as_often_as_they_say(spark, settings):
     worlds, generator = 1000, np.random.default_rng(7)
     arms = [(PERSONALISED, 160, 0.42), (HELD_OUT, 120, 0.3)]
