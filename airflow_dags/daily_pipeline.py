@@ -45,6 +45,7 @@ with DAG(
         >> submit("find_audiences", *day, *release)
         >> submit("train_engagement", *day, *release)
         >> submit("score_engagement", *day, *release)
+        >> submit("measure_drift", *day, *release)
         >> submit("recommend", *day, *release)
         >> submit("publish_release", *release)
     )

@@ -13,6 +13,7 @@ import clean_interactions
 import find_audiences
 import find_candidates
 import measure_audience
+import measure_drift
 import measure_outcomes
 import open_release
 import publish_release
@@ -45,7 +46,7 @@ def main(job: Job) -> None:
     )
     side_by_side(
         partial(steps, score_engagement, recommend, release=release),
-        partial(steps, find_audiences, release=release),
+        partial(steps, measure_drift, find_audiences, release=release),
     )
     steps(publish_release, release=release)
     job.progress.print(summary(job.warehouse, job.as_of, job.settings.privacy.min_cell_people))

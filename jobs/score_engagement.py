@@ -1,44 +1,60 @@
-"""Score the release's recommendation candidates with its engagement models, as if shown right after the as-of day.
+"""Score the release's recommendation candidates as if shown right after the as-of day, and who is expected back.
 
-Candidates of people who refuse analysis or personalisation, or are held out of it, are not scored, so that popularity
-alone ranks them; nor are those of a platform that has no model.
-Reads gold.recommendation_candidates, gold.user_profiles and silver; writes gold.engagement_scores.
+With --explain N each score tells its N largest contributions. People who refuse analysis or personalisation are not
+scored, nor are candidates of those held out of it, so that popularity alone ranks them; nor is a platform without a
+model. Reads gold.recommendation_candidates, gold.user_profiles and silver; writes gold.engagement_scores and
+gold.return_scores.
 """
+
+from argparse import ArgumentParser
 
 from pyspark.sql import functions as F
 
-from salience.engagement.exposures import exposures
-from salience.engagement.logistic import from_frame
-from salience.engagement.score import score, targets
-from salience.errors import InputError
+from salience.arguments import count_of
+from salience.engagement import exposures, returns, tasks
+from salience.engagement.features import features, with_targets
+from salience.engagement.interest import interest
+from salience.engagement.pipeline import P
+from salience.engagement.score import scored, targets
 from salience.job import Job, run_job
 from salience.profiles.consent import without_refusing
 from salience.recommend.arms import PERSONALISED
+from salience.recommend.caching import kept
 from salience.recommend.split import end_of
 from salience.tables import engagement, profiles, recommendations, silver
 
+PERSON = ("platform", "user_id")
+
 
 def main(job: Job) -> None:
-    settings = job.settings.engagement
-    job.say("loading the engagement models")
-    models = {}
-    for platform in job.settings.platforms:
-        try:
-            saved = job.load_model(f"engagement/{platform}", made_by="train_engagement")
-        except InputError as error:
-            job.tell(f"{platform} is not scored: {error}")
-        else:
-            models[platform] = from_frame(job.models.load(saved).frames["coefficients"])
-    if not models:
-        return
-    users, cut = job.read(silver.USERS), end_of(job.as_of)
-    personalised = job.read_snapshot(recommendations.CANDIDATES, own=True).where(F.col("arm") == PERSONALISED)
-    candidates = without_refusing(personalised, users, cut)
-    asked = targets(candidates, job.read_snapshot(profiles.USER_PROFILES), job.as_of)
-    exposed = exposures(without_refusing(job.read(silver.INTERACTIONS), users, cut), job.as_of, settings)
-    job.say("scoring the candidates")
-    job.write_snapshot(engagement.SCORES, score(asked, exposed, job.read(silver.CONTENTS), models, settings))
+    settings, as_of = job.settings.engagement, job.as_of
+    users, cut = job.read(silver.USERS), end_of(as_of)
+    interactions = without_refusing(job.read(silver.INTERACTIONS), users, cut)
+    engaging, coming = (job.platform_models(kind, "train_engagement") for kind in ("engagement", "return"))
+    if engaging:
+        job.say("scoring the candidates")
+        personalised = job.read_snapshot(recommendations.CANDIDATES, own=True).where(F.col("arm") == PERSONALISED)
+        candidates = without_refusing(personalised, users, cut)
+        knows_interest = any(model.manifest.get("knows_interest") for model in engaging.values())
+        with kept(exposures.exposures(interactions, as_of, settings)) as exposed:
+            asked = targets(candidates, job.read_snapshot(profiles.USER_PROFILES), exposed, as_of)
+            with kept(with_targets(exposed, asked)) as timeline:
+                suits = interest(job.models_of("als")) if knows_interest else None
+                known = features(timeline, job.read(silver.CONTENTS), as_of, settings, suits)
+                inputs, told = tasks.engagement(settings).inputs, getattr(job.arguments, "explain", 0)
+                asked_ones = known.where(~F.col("is_exposure"))
+                scores = scored(asked_ones, (*PERSON, "content_id"), engaging, inputs, told)
+                job.write_snapshot(engagement.SCORES, scores.withColumnRenamed(P, "p_engage_24h"))
+    if coming:
+        job.say("scoring who comes back")
+        days = returns.latest(returns.person_days(interactions, as_of, settings), as_of)
+        scores = scored(days, PERSON, coming, tasks.returning(settings).inputs)
+        job.write_snapshot(engagement.RETURN_SCORES, scores.withColumnRenamed(P, returns.PROBABILITY))
+
+
+def extra(parser: ArgumentParser) -> None:
+    parser.add_argument("--explain", type=count_of, default=0, metavar="N", help="tell the N largest contributions")
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_job(main))
+    raise SystemExit(run_job(main, extra=extra))

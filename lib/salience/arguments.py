@@ -40,6 +40,13 @@ def days_of(text: str) -> list[date]:
     return [_day(part.strip()) for part in text.split(",")]
 
 
+def count_of(text: str) -> int:
+    """Return a whole number that is not negative."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no count; write a whole number like 3")
+    return int(text)
+
+
 def settle_interval(arguments: argparse.Namespace, is_needed: bool) -> None:
     """Set `from_day` and `to_day` from what was given, `--date` or both.
 

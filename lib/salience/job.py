@@ -17,6 +17,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
+from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -24,11 +25,12 @@ import salience
 from salience.arguments import argument_parser, job_name, settle_interval
 from salience.errors import InputError, SalienceError
 from salience.models.checkpoints import checkpoints
-from salience.models.store import ModelStore, blas
+from salience.models.store import LoadedModel, ModelStore, blas
 from salience.progress import Progress
 from salience.session import build_session
 from salience.settings import Settings, load_settings
 from salience.tables import ops, releases, silver
+from salience.tables.audits import Audit, record, require_passed
 from salience.tables.contract import Table
 from salience.tables.outages import outages_told
 from salience.tables.staged import Commit
@@ -165,14 +167,40 @@ class Job:
         self.note(table, commit)
         return commit
 
-    def save_model(self, name: str, frames: Mapping[str, DataFrame], manifest: Mapping[str, Any]) -> None:
+    def save_model(
+        self,
+        name: str,
+        frames: Mapping[str, DataFrame],
+        manifest: Mapping[str, Any],
+        pipelines: Mapping[str, PipelineModel] | None = None,
+    ) -> None:
         """Save a model, `<kind>/<platform>`, for this run's release."""
-        self.saved_models[name] = self.models.save(self.release, name, frames, manifest)
+        self.saved_models[name] = self.models.save(self.release, name, frames, manifest, pipelines)
         self.say(f"saved {name}; linear algebra by {blas(self.spark)}")
 
     def load_model(self, name: str, made_by: str) -> releases.SavedModel:
         """Return where the model lies that this run's release uses."""
         return releases.resolve_model(self.warehouse, name, self.release, made_by)
+
+    def platform_models(self, kind: str, made_by: str) -> dict[str, LoadedModel]:
+        """Return each platform's model of a kind; a platform without one is told."""
+        found = {}
+        for platform in self.settings.platforms:
+            try:
+                saved = self.load_model(f"{kind}/{platform}", made_by)
+            except InputError as error:
+                self.tell(f"{platform} has no {kind} model: {error}")
+            else:
+                found[platform] = self.models.load(saved)
+        return found
+
+    def models_of(self, kind: str) -> Iterator[tuple[str, LoadedModel]]:
+        """Yield platform and model of all kinds that begin like this and that this run's release may use."""
+        usable = releases.usable_models(self.warehouse, self.release)
+        for name, saved in sorted(usable.items()):
+            of, platform = name.rsplit("/", 1)
+            if of.startswith(kind) and platform in self.settings.platforms and self.models.is_there(saved):
+                yield platform, self.models.load(saved)
 
     def earlier_manifest(self, name: str) -> Mapping[str, Any] | None:
         """Return the manifest of the model that was in force on the day before the as-of day; None where none was."""
@@ -185,6 +213,19 @@ class Job:
         """Let what is fitted in the block write checkpoints, see there; what was fitted has to be saved within."""
         with checkpoints(self.spark, f"{self.warehouse.root}/checkpoints", self.run_id):
             yield
+
+    def check(self, checked: Sequence[Audit], *, gate: bool) -> None:
+        """Record audits and tell what failed.
+
+        Raises:
+            AuditError: with `gate`, one failed.
+        """
+        record(self.warehouse, checked)
+        for audit in checked:
+            if not audit.passed:
+                self.tell(f"audit failed: {audit}")
+        if gate:
+            require_passed(checked)
 
     def say(self, text: str) -> None:
         """Tell what the job is doing now."""

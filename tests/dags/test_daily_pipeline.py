@@ -23,6 +23,7 @@ CHAIN = [
     "find_audiences",
     "train_engagement",
     "score_engagement",
+    "measure_drift",
     "recommend",
     "publish_release",
 ]
@@ -42,6 +43,7 @@ ARGUMENTS = {
     "find_audiences": f"{DATED} {RELEASED}",
     "train_engagement": f"{DATED} {RELEASED}",
     "score_engagement": f"{DATED} {RELEASED}",
+    "measure_drift": f"{DATED} {RELEASED}",
     "recommend": f"{DATED} {RELEASED}",
     "publish_release": RELEASED,
 }

@@ -63,6 +63,9 @@ def variables(tmp_path):
         "SALIENCE_LOGS": str(tmp_path / "logs"),
         "SALIENCE_WAREHOUSE": str(tmp_path / "warehouse"),
         "SALIENCE_SIMULATE__TRUTH": str(tmp_path / "truth"),
+        # Eight days have no room for longer windows.
+        "SALIENCE_ENGAGEMENT__TEST_DAYS": "1",
+        "SALIENCE_ENGAGEMENT__VALIDATION_DAYS": "1",
     }
 
 

@@ -1,6 +1,7 @@
 """From silver tables to scored candidates by the jobs."""
 
 import re
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from pyspark.sql import functions as F
 
 import build_profiles
+import measure_drift
 import score_engagement
 import train_engagement
+from salience.engagement.pipeline import regression
 from salience.job import run_job
 from salience.models.store import ModelStore
 from salience.tables import engagement, ops, recommendations, releases, silver
@@ -22,7 +25,18 @@ AS_OF = date(2026, 11, 10)
 EAGER, SHY = [f"e{n}" for n in range(6)], [f"s{n}" for n in range(6)]
 REFUSING, OUT = "refuses", "held out"
 """Who is not scored: who did not refuse when candidates were found, but does now; and who is held out."""
+SMALL = (
+    "platforms=[feed]",
+    "engagement.window_days=10",
+    "engagement.validation_days=2",
+    "engagement.hash_buckets=32",
+    "engagement.regularisations=[0.001]",
+    "engagement.elastic_nets=[0]",
+    "engagement.bootstrap_replicates=100",
+)
 CANDIDATES = [(name, content) for name in (*EAGER, *SHY, "newcomer", REFUSING, OUT) for content in ("c0", "c9")]
+
+TABLES = (engagement.EVALUATION, engagement.CALIBRATION, engagement.COEFFICIENTS, engagement.SCORES)
 
 WILLING = [(name, content) for name, content in CANDIDATES if name not in (REFUSING, OUT)]
 
@@ -75,10 +89,10 @@ def run(settings, warehouse):
 
     def job(main, release, *more):
         argv = ["--env", "local", "--date", AS_OF.isoformat(), "--release", release]
-        small = ("platforms=[feed]", "engagement.window_days=10", "engagement.bootstrap_replicates=100")
-        for setting in (f"warehouse={settings.warehouse}", *small, *more):
+        flags, changed = [word for word in more if "=" not in word], [word for word in more if "=" in word]
+        for setting in (f"warehouse={settings.warehouse}", *SMALL, *changed):
             argv += ["--set", setting]
-        return run_job(main, argv)
+        return run_job(main, [*argv, *flags], extra=getattr(sys.modules[main.__module__], "extra", None))
 
     return job
 
@@ -105,28 +119,31 @@ def test_every_candidate_is_scored_by_what_was_known_then_whatever_the_future_br
             assert run(main, release) == 0
         (saved,) = releases.produced(warehouse, release)[1].values()
         model = ModelStore(spark, "", "").load(saved)
-        coefficients = sorted(map(tuple, model.frames["coefficients"].collect()))
-        tables = (rows_of(warehouse, table, release) for table in (engagement.EVALUATION, engagement.SCORES))
-        return *tables, coefficients, model.manifest["protocol"]
+        coefficients = regression(model.pipeline("pipeline")).coefficients.toArray().tolist()
+        return *(rows_of(warehouse, table, release) for table in TABLES), coefficients, model.manifest["windows"]
 
     fill(spark, warehouse, log())
     made = made_by(build_profiles.main, find_candidates, train_engagement.main, score_engagement.main)
-    evaluation, scores, _, protocol = made
-    value = {(row["model"], row["metric"]): row["value"] for row in evaluation}
-    assert set(value) == {(m, metric) for m in ("logistic", "base_rate") for metric in ("roc_auc", "log_loss", "brier")}
+    evaluation, calibration, coefficients, scores, _, protocol = made
+    of_all = [row for row in evaluation if row["segment"] == "all"]
+    value = {(row["model"], row["metric"]): row["value"] for row in of_all}
+    assert {model for model, _ in value} == {"logistic", "mlp", "base_rate", "content_rate"}
+    assert {row["segment"] for row in evaluation} == {"all", "user=known", "content=warm"}
     # Three days before the last one are the test: 12 people with 4 exposures each.
-    assert {row["rows"] for row in evaluation} == {3 * 12 * 4}
+    assert {row["rows"] for row in of_all} == {3 * 12 * 4}
+    assert sum(row["rows"] for row in calibration if row["model"] == "logistic") == 3 * 12 * 4
+    assert {row["status"] for row in coefficients} <= {"too few events", "constant", "collinear"}
     assert value["logistic", "roc_auc"] > 0.8 > value["base_rate", "roc_auc"] == 0.5
     assert value["logistic", "log_loss"] < value["base_rate", "log_loss"] - 0.1
     assert "test [2026-11-07T00:00Z, 2026-11-10T00:00Z)" in protocol
 
     p = {(row["user_id"].rstrip("0"), row["content_id"]): row["p_engage_24h"] for row in scores}
     assert p.keys() == {(silver_rows.user(name).rstrip("0"), content) for name, content in WILLING}
-    assert {(row["platform"], row["model"]) for row in scores} == {("feed", "logistic")}
+    assert {(row["platform"], row["model"], row["contributions"]) for row in scores} == {("feed", "logistic", None)}
     assert all(0 < value < 1 for value in p.values())
     likely = [p[silver_rows.user(name).rstrip("0"), "c0"] for name in EAGER]
     unlikely = [p[silver_rows.user(name).rstrip("0"), "c0"] for name in SHY]
-    assert min(likely) > 0.5 > max(unlikely)
+    assert min(likely) > max(unlikely) + 0.3
 
     if future:
         fill(spark, warehouse, [*log(), *future])
@@ -140,8 +157,10 @@ def test_a_model_that_changed_since_it_was_saved_scores_nothing(spark, warehouse
     for main in (build_profiles.main, find_candidates, train_engagement.main):
         assert run(main, release) == 0
     (model,) = releases.produced(warehouse, release)[1].values()
-    other = spark.createDataFrame([("(intercept)", 9.0)], "feature string, coefficient double")
-    other.write.mode("append").parquet(str(Path(model.path) / "coefficients"))
+    (file, *_) = sorted(
+        Path(model.path.removeprefix("file:")).glob("pipeline/stages/*LogisticRegression*/data/*.parquet")
+    )
+    (file.parent / f"more-{file.name}").write_bytes(file.read_bytes())
     assert run(score_engagement.main, release) == 2
     told = "score_engagement: model .*/engagement/feed/.*: its files changed since it was saved; train it again"
     assert re.search(told, capsys.readouterr().err)
@@ -158,8 +177,8 @@ def test_a_platform_without_exposures_goes_without_a_model_and_stops_no_other(
     for main in (build_profiles.main, find_candidates, train_engagement.main, score_engagement.main):
         assert run(main, release, "platforms=[feed, video]") == 0
     told = capsys.readouterr().out
-    assert "no new engagement model: platform video has no exposure in the training window" in told
-    assert "video is not scored: model engagement/video" in told
+    assert "no new model of engage_24h: platform video has no exposures in the training window" in told
+    assert "video has no engagement model: model engagement/video" in told
     assert releases.produced(warehouse, release)[1].keys() == {"engagement/feed"}
     assert {row["platform"] for row in rows_of(warehouse, engagement.SCORES, release)} == {"feed"}
 
@@ -170,10 +189,40 @@ def test_a_log_that_shows_nobody_engaged_is_told_and_leaves_no_model_and_no_scor
     fill(spark, warehouse, [row for row in log() if "action" not in row])
     release = open_release()
     assert run(train_engagement.main, release) == 0
-    told = "no new engagement model: platform feed: of 240 exposures in the training window none led to engagement"
+    told = "no new model of engage_24h: platform feed: of 96 exposures in the training window none led to engage_24h"
     assert told in capsys.readouterr().out
     (row,) = warehouse.read(ops.RUNS).where("job = 'train_engagement'").collect()
     assert (row["status"], row["models"], row["outputs"]) == ("succeeded", {}, {})
     assert run(score_engagement.main, release) == 0
-    assert f"feed is not scored: model engagement/feed: release {release} has none yet" in capsys.readouterr().out
+    assert (
+        f"feed has no engagement model: model engagement/feed: release {release} has none yet"
+        in capsys.readouterr().out
+    )
     assert not warehouse.exists(engagement.EVALUATION) and not warehouse.exists(engagement.SCORES)
+
+
+@pytest.mark.slow
+def test_a_day_that_turned_out_otherwise_is_drift_that_a_gate_stops(spark, warehouse, run, open_release, capsys):
+    fill(spark, warehouse, log())
+    release = open_release()
+    assert run(train_engagement.main, release) == 0
+    assert run(measure_drift.main, release, "engagement.drift.most_psi=20", "--gate") == 0
+    then = warehouse.read(ops.AUDITS).where("table LIKE 'gold.%drift'")
+    assert then.where("NOT passed").isEmpty() and not then.where("rule LIKE '%of the score'").isEmpty()
+
+    # On the last days the eager turn away, and the shy are shown everything many times over.
+    turned = [row for row in log() if "action" not in row or row["user"] in SHY or int(row["at"].split()[0]) < 8]
+    turned += [shown(name, f"c{n % 4}", f"10 {n:02d}:30", engages=False)[0] for name in SHY for n in range(24)]
+    fill(spark, warehouse, turned)
+    capsys.readouterr()
+    assert run(measure_drift.main, release) == 0
+    assert "measure_drift: audit failed: gold.feature_drift: largest psi - psi_expected" in capsys.readouterr().out
+    assert run(measure_drift.main, release, "--gate") == 3
+    assert "gold.feature_drift: largest psi - psi_expected of a feature, " in capsys.readouterr().err
+    drifted = rows_of(warehouse, engagement.FEATURE_DRIFT, release)
+    worst = max(drifted, key=lambda row: row["psi"] - row["psi_expected"])
+    assert worst["window"] == AS_OF and worst["psi"] > 1
+    came_true = rows_of(warehouse, engagement.CALIBRATION_DRIFT, release)
+    # Labels of the last day are open; on the two before hardly anybody engaged, of whom many would have.
+    assert [row["window"].day for row in came_true] == [7, 8, 9]
+    assert all(row["log_ratio"] < -0.5 for row in came_true[1:]) and came_true[0]["log_ratio"] > -0.4

@@ -1,170 +1,214 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import log_loss
 
-from salience.engagement.features import FEATURES
-from salience.engagement.logistic import INTERCEPT
-from salience.engagement.train import judge, train
+from salience.engagement import pipeline
+from salience.engagement.pipeline import Inputs
+from salience.engagement.tasks import Task
+from salience.engagement.train import BASE_RATE, CONTENT_RATE, LOGISTIC, MLP, predictions, train
 from salience.engagement.windows import windows
 from salience.errors import InputError, SettingsError
-from salience.tables import engagement as tables
-from salience.tables.conform import conform
+from salience.settings import load_settings
+from tests.conftest import CONF
 from tests.silver_rows import instant, user
 
-pytestmark = pytest.mark.integration  # many fits: make check would take too long
-
-AS_OF = date(2026, 11, 10)
-# Ten days of exposures, two of them for the test, labels of a day: what lies between two of these instants is
-TRAIN, EMBARGO, TEST, OPEN = (instant(f"{day} 00:00") for day in (1, 7, 8, 10))
+AS_OF = date(2026, 11, 15)
+LABEL_WINDOW = timedelta(days=1)
+# Fifteen days of exposures, three of them to choose by and two for the test, labels of a day.
+TRAIN, TRAIN_END, VALIDATION, VALIDATION_END, TEST, OPEN = (instant(f"{day} 00:00") for day in (1, 8, 9, 12, 13, 15))
+NUMERIC = ("a", "b")
 
 
 @pytest.fixture
 def engagement(settings):
-    return settings.engagement.model_copy(update={"window_days": 10, "test_days": 2.0, "bootstrap_replicates": 100})
+    changed = {"window_days": 15, "test_days": 2.0, "validation_days": 3.0, "hash_buckets": 8}
+    path = {"regularisations": [0.01, 10.0], "elastic_nets": [0.0]}
+    return settings.engagement.model_copy(update=changed | path)
 
 
 @pytest.fixture
 def split(engagement):
-    return windows(AS_OF, engagement)
+    return windows(AS_OF, LABEL_WINDOW, engagement)
 
 
-def examples(rows=600, seed=42, platform="feed", start=TRAIN, end=OPEN):
-    """Return labelled exposures at random times; one feature says something about the label."""
+def task():
+    segments = F.array(F.lit("all"), F.when(F.col("a") > 0, "a=high"))
+    return Task(
+        Inputs("engage_24h", NUMERIC, ("media",)),
+        lambda rows, _: rows,
+        LABEL_WINDOW,
+        "event_id",
+        "exposures",
+        segments,
+        ("a",),
+        "b",
+    )
+
+
+def exposures(rows=3000, seed=42, start=TRAIN, end=OPEN, intercept=-1.0):
+    """Return labelled exposures at random times; `a` says something about the label."""
     draw = np.random.default_rng(seed)
     made = []
     for n in range(rows):
-        values = [float(value) for value in draw.normal(size=len(FEATURES))]
-        engaged = int(draw.random() < 1 / (1 + np.exp(1 - 1.5 * values[1])))
+        a, b = (float(value) for value in draw.normal(size=2))
+        engaged = int(draw.random() < 1 / (1 + np.exp(-intercept - 1.5 * a)))
         at = start + (end - start) * float(draw.random())
-        made.append([platform, user(f"u{n % 40}"), at, engaged, *values])
+        made.append(("feed", f"e{n}", user(f"u{n % 40}"), at, engaged, a, b, "text"))
     return made
 
 
 def as_frame(spark, rows):
-    columns = ", ".join(f"{name} double" for name in FEATURES)
-    schema = f"platform string, user_id string, event_time timestamp, engage_24h int, {columns}"
+    schema = (
+        "platform string, event_id string, user_id string, event_time timestamp, engage_24h int, a double, b double, "
+        "media string"
+    )
     return spark.createDataFrame(rows, schema).persist()
 
 
 def between(rows, start, end):
-    return [row for row in rows if start <= row[2] < end]
+    return [row for row in rows if start <= row[3] < end]
 
 
-def fitted_by_scikit_learn(rows, regularisation):
-    x, y = np.array([row[4:] for row in rows]), np.array([row[3] for row in rows])
-    divisor = x.std(axis=0, ddof=1)
-    model = LogisticRegression(C=1 / (len(rows) * regularisation), solver="newton-cholesky", tol=1e-13)
-    model.fit(x / divisor, y)
-    values = dict(zip(FEATURES, (model.coef_[0] / divisor).tolist(), strict=True))
-    return values | {INTERCEPT: float(model.intercept_[0])}
-
-
-def test_the_windows_leave_a_label_window_before_the_test_and_one_after_it(split):
-    assert (split.first, split.train_end, split.test_start, split.test_end) == (TRAIN, EMBARGO, TEST, OPEN)
+def test_the_windows_leave_a_label_window_between_one_another_and_after_the_test(split):
+    assert list(vars(split).values()) == [TRAIN, TRAIN_END, VALIDATION, VALIDATION_END, TEST, OPEN]
     assert split.protocol.startswith(
-        "time split: train [2026-11-01T00:00Z, 2026-11-07T00:00Z), embargo to 2026-11-08T00:00Z, "
-        "test [2026-11-08T00:00Z, 2026-11-10T00:00Z)"
+        "time split: train [2026-11-01T00:00Z, 2026-11-08T00:00Z), embargo, chosen and calibrated on "
+        "[2026-11-09T00:00Z, 2026-11-12T00:00Z), embargo, test [2026-11-13T00:00Z, 2026-11-15T00:00Z)"
     )
 
 
-def test_no_label_of_the_training_part_is_open_when_the_test_begins(spark, split, engagement):
-    instants = [bound + timedelta(seconds=s) for bound in (TRAIN, EMBARGO, TEST, OPEN) for s in (-1, 0)]
+def test_no_label_of_a_part_is_open_when_the_next_one_begins(spark, split):
+    instants = [bound + timedelta(seconds=s) for bound in vars(split).values() for s in (-1, 0)]
     frame = spark.createDataFrame([(at,) for at in instants], "event_time timestamp")
-    found = frame.select("event_time", split.in_train.alias("train"), split.in_test.alias("test")).collect()
-    by_part = {part: [row["event_time"].astimezone(UTC) for row in found if row[part]] for part in ("train", "test")}
-    assert by_part == {
-        "train": [TRAIN, EMBARGO - timedelta(seconds=1)],
-        "test": [TEST, OPEN - timedelta(seconds=1)],
-    }
-    label_window = timedelta(hours=engagement.label_hours)
-    assert max(by_part["train"]) + label_window < min(by_part["test"])
-    assert max(by_part["test"]) + label_window < datetime(2026, 11, 11, tzinfo=UTC)
-
-
-def test_an_embargo_follows_the_label_window(engagement):
-    split = windows(AS_OF, engagement.model_copy(update={"label_hours": 36, "test_days": 0.5}))
-    wanted = [instant(text) for text in ("1 00:00", "7 12:00", "9 00:00", "9 12:00")]
-    assert [split.first, split.train_end, split.test_start, split.test_end] == wanted
+    parts = {"train": split.in_train, "validation": split.in_validation, "test": split.in_test, "refit": split.in_refit}
+    found = frame.select("event_time", *(inside.alias(name) for name, inside in parts.items())).collect()
+    by_part = {part: [row["event_time"].astimezone(UTC) for row in found if row[part]] for part in parts}
+    second = timedelta(seconds=1)
+    assert by_part["train"] == [TRAIN, TRAIN_END - second]
+    assert by_part["validation"] == [VALIDATION, VALIDATION_END - second]
+    assert by_part["test"] == [TEST, OPEN - second]
+    assert by_part["refit"] == [
+        TRAIN,
+        TRAIN_END - second,
+        TRAIN_END,
+        VALIDATION - second,
+        VALIDATION,
+        VALIDATION_END - second,
+    ]
+    for earlier, later in (("train", "validation"), ("validation", "test"), ("refit", "test")):
+        assert max(by_part[earlier]) + LABEL_WINDOW < min(by_part[later])
+    assert max(by_part["test"]) + LABEL_WINDOW < datetime(2026, 11, 16, tzinfo=UTC)
 
 
 def test_settings_that_leave_no_time_to_train_on_are_refused(engagement):
-    assert windows(AS_OF, engagement.model_copy(update={"window_days": 5})).train_end == instant("7 00:00")
-    with pytest.raises(SettingsError, match=r"engagement.window_days \(4\) leaves nothing to train on"):
-        windows(AS_OF, engagement.model_copy(update={"window_days": 4}))
+    assert windows(AS_OF, timedelta(hours=36), engagement).train_end == instant("6 12:00")
+    with pytest.raises(InputError, match=r"engagement.window_days \(15\) leaves nothing to train on"):
+        windows(AS_OF, timedelta(days=7), engagement)
+    with pytest.raises(SettingsError, match=r"window_days \(9\) leaves nothing to train on"):
+        load_settings(CONF, "local", {}, ["engagement.window_days=9"])
 
 
-def test_the_judged_model_knows_the_training_window_and_the_published_one_everything(spark, engagement, split):
-    rows = examples()
-    frame = as_frame(spark, [*rows, *examples(200, 7, "video")])
-    found = train(frame, "feed", split, engagement)
-    training = between(rows, TRAIN, EMBARGO)
-    assert 300 < len(training) < 450
-    assert found.base_rate == sum(row[3] for row in training) / len(training)
-    assert found.judged == pytest.approx(fitted_by_scikit_learn(training, engagement.regularisation), rel=1e-6)
-    assert found.published == pytest.approx(fitted_by_scikit_learn(rows, engagement.regularisation), rel=1e-6)
+@pytest.mark.integration
+def test_the_penalty_is_the_one_that_foretells_the_validation_window_best(spark, engagement, split):
+    rows = exposures()
+    found = train(as_frame(spark, rows), "feed", task(), split, engagement, print)
+    losses = found.about["log_loss_by_penalty"]
+    assert found.about["penalty"] == {"regularisation": 0.01, "elastic_net": 0.0}
+    # The mean of `a` and of the label shrink every coefficient to nothing under a penalty of 10.
+    later = [row[4] for row in between(rows, VALIDATION, VALIDATION_END)]
+    rate = np.mean([row[4] for row in between(rows, TRAIN, TRAIN_END)])
+    blind = log_loss(later, np.full(len(later), rate))
+    assert losses["regularisation 10, elastic net 0"] == pytest.approx(blind, rel=0.05)
+    assert losses["regularisation 0.01, elastic net 0"] < blind - 0.1
+    assert found.base_rate == rate
 
 
-def test_nothing_that_happened_from_the_embargo_on_reaches_the_judged_model(spark, engagement, split):
-    rows = examples()
-    turned = [row if row[2] < EMBARGO else [*row[:3], 1 - row[3], *row[4:]] for row in rows]
-    before, after = (train(as_frame(spark, some), "feed", split, engagement) for some in (rows, turned))
-    assert (before.judged, before.base_rate) == (after.judged, after.base_rate)
-    assert before.published != after.published
+@pytest.mark.integration
+def test_nothing_from_the_embargo_on_teaches_the_judged_model_but_its_calibration(spark, engagement, split):
+    rows = exposures()
+
+    def turned(start, end):
+        return [(*row[:4], 1 - row[4], *row[5:]) if start <= row[3] < end else row for row in rows]
+
+    def models(some):
+        found = train(as_frame(spark, some), "feed", task(), split, engagement, print)
+        of = [found.judged, found.published]
+        return [pipeline.regression(model).coefficients for model in of], found.judged.stages[-1].coefficients
+
+    (judged, published), calibration = models(rows)
+    (of_embargo, of_embargo_published), of_embargo_calibration = models(turned(TRAIN_END, VALIDATION))
+    assert (of_embargo, of_embargo_calibration) == (judged, calibration)
+    assert of_embargo_published != published
+    (of_test, of_test_published), of_test_calibration = models(turned(TEST, OPEN))
+    # The published model is calibrated on the test window, not fitted on it.
+    assert (of_test, of_test_calibration, of_test_published) == (judged, calibration, published)
 
 
-def test_the_test_window_alone_is_judged_each_platform_by_its_own_model(spark, engagement, split):
-    by_platform = {"feed": examples(), "video": examples(400, 7, "video")}
-    frame = as_frame(spark, [*by_platform["feed"], *by_platform["video"], *examples(50, 9, "shop")])
-    fitted = {platform: train(frame, platform, split, engagement) for platform in by_platform}
-    evaluation = judge(frame, fitted, split, engagement.bootstrap_replicates)
-    found = conform(tables.EVALUATION, evaluation.withColumn("release_id", F.lit("r"))).collect()
-    assert {(row["label"], row["segment"], row["protocol"]) for row in found} == {("engage_24h", "all", split.protocol)}
-    assert {row["trained_at"].astimezone(UTC) for row in found} == {EMBARGO}
-    expected = {}
-    for platform, rows in by_platform.items():
-        test, model = between(rows, TEST, OPEN), fitted[platform]
-        label = [row[3] for row in test]
-        log_odds = [
-            model.judged[INTERCEPT] + sum(model.judged[name] * v for name, v in zip(FEATURES, row[4:], strict=True))
-            for row in test
-        ]
-        p = {"logistic": 1 / (1 + np.exp(-np.array(log_odds))), "base_rate": np.full(len(test), model.base_rate)}
-        for name, given in p.items():
-            figures = (len(test), sum(label))
-            expected[platform, name, "log_loss"] = (*figures, log_loss(label, given))
-            expected[platform, name, "roc_auc"] = (*figures, roc_auc_score(label, given))
-            expected[platform, name, "brier"] = (*figures, float(np.mean((given - label) ** 2)))
-    measured = {(r["platform"], r["model"], r["metric"]): (r["rows"], r["positives"], r["value"]) for r in found}
-    assert measured.keys() == expected.keys()
-    for key, figures in expected.items():
-        assert measured[key] == pytest.approx(figures, rel=1e-12), key
-    # The planted feature is worth something, and the base rate ranks nothing.
-    assert expected["feed", "logistic", "log_loss"][2] < expected["feed", "base_rate", "log_loss"][2] - 0.05
-    assert measured["feed", "base_rate", "roc_auc"][2] == 0.5
+@pytest.mark.integration
+def test_every_model_foretells_the_test_window_alone(spark, engagement, split):
+    rows = exposures()
+    frame = as_frame(spark, rows)
+    found = train(frame, "feed", task(), split, engagement, print)
+    told = predictions(frame, found, task(), split).toPandas()
+    test = between(rows, TEST, OPEN)
+    assert set(told["model"]) == {LOGISTIC, MLP, BASE_RATE, CONTENT_RATE}
+    assert (told.groupby("model").apply(lambda of: (of["segment"] == "all").sum()) == len(test)).all()
+    assert (told["segment"] == "a=high").sum() == 4 * sum(row[5] > 0 for row in test)
+    assert told["p"].between(0, 1, inclusive="neither").all()
+    of_all = told[told["segment"] == "all"]
+    loss = of_all.groupby("model").apply(lambda of: log_loss(of["outcome"], of["p"]))
+    assert loss[LOGISTIC] < loss[BASE_RATE] - 0.05 and loss[MLP] < loss[BASE_RATE] - 0.05
+    by_content = of_all[of_all["model"] == CONTENT_RATE]["p"]
+    assert sorted(by_content) == pytest.approx(sorted(1 / (1 + np.exp(-row[6])) for row in test), rel=1e-12)
+
+
+@pytest.mark.integration
+def test_negatives_by_lot_leave_the_models_calibrated(spark, engagement, split):
+    few = engagement.model_copy(update={"negatives_per_positive": 1.0, "calibration": "none"})
+    frame = as_frame(spark, exposures(8000, intercept=-4.0))
+    found = train(frame, "feed", task(), split, few, print)
+    assert found.about["share_of_negatives"] < 0.2
+    told = predictions(frame, found, task(), split).where("segment = 'all'").toPandas().groupby("model")
+    expected, engaged = told["p"].sum(), told["outcome"].sum()
+    # Three standard errors of the number that engaged; uncorrected, more than twice as many would be expected.
+    for model in (LOGISTIC, MLP):
+        assert abs(expected[model] - engaged[model]) < 3 * np.sqrt(engaged[model]) + 0.1 * engaged[model]
+
+
+@pytest.mark.integration
+def test_too_few_positives_to_calibrate_by_leave_the_model_as_it_was_fitted_and_are_told(spark, engagement, split):
+    told = []
+    rows = [r for n, r in enumerate(exposures(1500)) if r[3] < VALIDATION or r[4] == 0 or n % 20 == 0]
+    found = train(as_frame(spark, rows), "feed", task(), split, engagement, told.append)
+    assert [text for text in told if "feed: engage_24h is not calibrated: of " in text] == told != []
+    assert pipeline.CALIBRATED not in found.judged.transform(as_frame(spark, rows[:1])).columns
 
 
 @pytest.mark.parametrize(
-    ("platform", "start", "label", "told"),
+    ("start", "end", "label", "told"),
     [
-        ("shop", TRAIN, None, "platform shop has no exposure in the training window"),
-        ("feed", EMBARGO, None, "platform feed has no exposure in the training window"),
-        ("feed", TRAIN, 0, "platform feed: of .* exposures in the training window none led to engagement"),
-        ("feed", TRAIN, 1, "platform feed: of .* exposures in the training window every one led to engagement"),
+        (VALIDATION, OPEN, None, "platform feed has no exposures in the training window"),
+        (TRAIN, VALIDATION, None, "platform feed has no exposures in the validation window"),
+        (TRAIN, TEST, None, "platform feed has no exposures in the test window"),
+        (TRAIN, OPEN, 0, "of .* exposures in the training window none led to engage_24h"),
+        (TRAIN, OPEN, 1, "of .* exposures in the training window every one led to engage_24h"),
     ],
 )
-def test_a_training_window_that_teaches_nothing_is_refused(spark, engagement, split, platform, start, label, told):
-    rows = [row if label is None else [*row[:3], label, *row[4:]] for row in examples(60, start=start)]
+def test_a_window_that_teaches_nothing_is_refused(spark, engagement, split, start, end, label, told):
+    rows = [row if label is None else (*row[:4], label, *row[5:]) for row in exposures(200, start=start, end=end)]
     with pytest.raises(InputError, match=told):
-        train(as_frame(spark, rows), platform, split, engagement)
+        train(as_frame(spark, rows), "feed", task(), split, engagement, print)
 
 
-def test_a_test_window_that_tells_nothing_apart_is_refused(spark, engagement, split):
-    rows = [[*row[:3], row[3] if row[2] < TEST else 0, *row[4:]] for row in examples(100)]
-    with pytest.raises(InputError, match="in the test window none led to engagement"):
-        train(as_frame(spark, rows), "feed", split, engagement)
-    with pytest.raises(InputError, match="has no exposure in the test window"):
-        train(as_frame(spark, between(rows, TRAIN, TEST)), "feed", split, engagement)
+@pytest.mark.integration
+def test_without_a_network_and_a_content_rate_the_others_are_judged(spark, engagement, split):
+    none = engagement.model_copy(update={"mlp_hidden_units": 0})
+    plain = replace(task(), content_rate=None)
+    frame = as_frame(spark, exposures(800))
+    found = train(frame, "feed", plain, split, none, print)
+    told = predictions(frame, found, plain, split).select("model").distinct().collect()
+    assert {row["model"] for row in told} == {LOGISTIC, BASE_RATE}

@@ -186,6 +186,7 @@ def lab(spark, tmp_path_factory):
     deliver(root, lab.conf)
     cheap = {"recommend.als.rank": 4, "recommend.als.iterations": 3, "clean.thresholds.max_shares.consent": 1}
     cheap |= {f"{part}.bootstrap_replicates": 100 for part in ("recommend", "engagement")}
+    cheap |= {"engagement.test_days": 1, "engagement.validation_days": 1}
     few = [word for key, value in cheap.items() for word in ("--set", f"{key}={value}")]
     good = ("--from", str(DAYS[0]), "--to", str(DAYS[7]))
     codes = [

@@ -215,7 +215,7 @@ def test_the_engagement_model_tells_more_than_chance_and_no_more_than_what_was_p
     label = tested["event_id"].isin(engaged)
 
     rows = of(platform, demo.table("gold.engagement_evaluation"))
-    (auc,) = rows[(rows["model"] == "logistic") & (rows["metric"] == "roc_auc")].to_dict("records")
+    (auc,) = rows.query("model == 'logistic' and metric == 'roc_auc' and segment == 'all'").to_dict("records")
     assert (auc["rows"], auc["positives"]) == (len(tested), label.sum())
     most = roc_auc_score(label, tested["p_engage"])
     print(f"{platform} AUC {auc['value']:.4f} of {most:.4f}, {auc['rows']} exposures, {auc['positives']} engaged")

@@ -1,8 +1,16 @@
+from math import exp, factorial
+
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from salience.stats.bootstrap import percentile_interval, percentiles, poisson_bootstrap, poisson_weight
+from salience.stats.bootstrap import (
+    percentile_interval,
+    percentiles,
+    poisson_bootstrap,
+    poisson_weight,
+    poisson_weights,
+)
 
 ROWS = "user_id string, a double, b double"
 
@@ -79,3 +87,40 @@ def test_percentiles_on_the_driver_equal_sparks(spark):
     frame = spark.createDataFrame([(float(v),) for v in values], "value double")
     row = frame.agg(percentile_interval(F.col("value")).alias("i")).head()["i"]
     assert percentiles(values) == pytest.approx((row["low"], row["high"]), abs=1e-12)
+
+
+def test_weights_in_tasks_follow_poisson_with_mean_one():
+    drawn = poisson_weights(np.arange(2_000, dtype=np.uint64), 1_000, 42)
+    shares = np.bincount(drawn.ravel(), minlength=7) / drawn.size
+    for weight in range(7):
+        expected = exp(-1) / factorial(weight)
+        # Four standard errors of a share.
+        assert shares[weight] == pytest.approx(expected, abs=4 * np.sqrt(expected / drawn.size))
+
+
+def test_weights_in_tasks_invert_the_distribution_at_splitmix64s_numbers():
+    def mixed(state):
+        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ state >> 27) * 0x94D049BB133111EB % 2**64
+        return state ^ state >> 31
+
+    gamma = 0x9E3779B97F4A7C15
+    # The generator's well-known numbers from seed 1234567 on.
+    assert [mixed(1234567 + n * gamma & 2**64 - 1) for n in (1, 2)] == [6457827717110365317, 3203168211198807973]
+    units = np.random.default_rng(1).integers(0, 2**64, 300, dtype=np.uint64)
+    found = poisson_weights(units, 200, 7)
+    shares = [exp(-1) / factorial(n) for n in range(12)]
+    for unit, weights in zip(units.tolist(), found.tolist(), strict=True):
+        start = mixed(unit ^ mixed(7 + gamma & 2**64 - 1))
+        for replicate, weight in enumerate(weights, start=1):
+            draw = mixed(start + replicate * gamma & 2**64 - 1) / 2**64
+            assert sum(shares[:weight]) <= draw < sum(shares[: weight + 1])
+
+
+def test_weights_in_tasks_are_a_units_own_and_differ_by_replicate_unit_and_seed():
+    units = np.arange(40_000, dtype=np.uint64)
+    drawn = poisson_weights(units, 2, 1).astype(float)
+    apart = [drawn[:-1, 0], drawn[:-1, 1], drawn[1:, 0], poisson_weights(units[:-1], 1, 2)[:, 0]]
+    assert np.abs(np.corrcoef(apart)[0, 1:]).max() < 4 / np.sqrt(40_000)
+    assert (poisson_weights(units[[7, 5]], 2, 1) == drawn[[7, 5]]).all()
+    assert units[7] == 7  # what was passed in stays

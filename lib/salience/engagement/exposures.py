@@ -11,6 +11,7 @@ LABEL = "engage_24h"
 """The label's column: 1 if a positive action followed within the label window, else 0."""
 
 IMPRESSION, VIEW = "impression", "view"
+BY_CONTENT = ("platform", "content_id")
 
 
 def exposures(interactions: DataFrame, as_of: date, settings: EngagementSettings) -> DataFrame:
@@ -26,8 +27,9 @@ def exposures(interactions: DataFrame, as_of: date, settings: EngagementSettings
         settings: window_days, label_hours and positive_actions are used.
 
     Returns:
-        platform, event_id, user_id, content_id, event_time, local_hour (0-23; UTC where the source gives no offset),
-        engaged_at (time of the first action credited; null for none).
+        platform, event_id, user_id, content_id, creator_id, event_time, local_hour (0-23; UTC where the source gives no
+        offset), local_weekday (0 for Monday), position, engaged_at (time of the first action credited; null for none);
+        partitioned by content, as `features` wants them.
     """
     first_day = as_of - timedelta(days=settings.window_days - 1)
     is_known = F.col("event_date").between(F.lit(first_day), F.lit(as_of)) & F.col("content_id").isNotNull()
@@ -36,7 +38,9 @@ def exposures(interactions: DataFrame, as_of: date, settings: EngagementSettings
     told = known.join(F.broadcast(with_impressions.distinct()), "platform", how="left")
     is_exposure = F.col("action") == F.coalesce("shown_by", F.lit(VIEW))
     is_positive = F.col("action").isin(settings.positive_actions)
-    relevant = told.where(is_exposure | is_positive).withColumn("is_action", ~is_exposure)
+    # Rows of a content stay together from here on: labels and what is known of contents take one shuffle.
+    by_content = told.where(is_exposure | is_positive).repartition(*BY_CONTENT)
+    relevant = by_content.withColumn("is_action", ~is_exposure)
     # An action at the very instant of an exposure is that exposure's: exposures sort first.
     in_order = Window.partitionBy("platform", "user_id", "content_id").orderBy("event_time", "is_action", "event_id")
     # What follows an exposure is either the first action that it is credited with, or the exposure that takes over.
@@ -50,8 +54,11 @@ def exposures(interactions: DataFrame, as_of: date, settings: EngagementSettings
             "event_id",
             "user_id",
             "content_id",
+            "creator_id",
             "event_time",
-            local_hour().alias("local_hour"),
+            F.hour(local_time()).alias("local_hour"),
+            F.weekday(local_time()).alias("local_weekday"),
+            "position",
             F.when(in_time, F.col("next_action")).alias("engaged_at"),
         )
     )
@@ -60,8 +67,10 @@ def exposures(interactions: DataFrame, as_of: date, settings: EngagementSettings
 def labelled(exposed: DataFrame, as_of: date, settings: EngagementSettings) -> DataFrame:
     """Return the exposures whose label window is over by the end of `as_of`, with the label instead of `engaged_at`.
 
-    Returns:
-        platform, event_id, user_id, content_id, event_time, local_hour, engage_24h (0 or 1, int).
+    Args:
+        exposed: from `exposures`, with any further columns.
+        as_of: last UTC day that may be known.
+        settings: label_hours is used.
     """
     is_over = F.col("event_time") + hours(settings.label_hours) <= end_of(as_of)
     label = F.col("engaged_at").isNotNull().cast("int").alias(LABEL)
@@ -79,7 +88,6 @@ def hours(count: int) -> Column:
     return F.make_dt_interval(hours=F.lit(count))
 
 
-def local_hour() -> Column:
-    """Return the hour 0-23 of `event_time` on the person's clock, UTC where `utc_offset_min` is null."""
-    offset = F.make_dt_interval(mins=F.coalesce("utc_offset_min", F.lit(0)))
-    return F.hour(F.col("event_time") + offset)
+def local_time() -> Column:
+    """Return `event_time` as the person's clock showed it, UTC where `utc_offset_min` is null."""
+    return F.col("event_time") + F.make_dt_interval(mins=F.coalesce("utc_offset_min", F.lit(0)))

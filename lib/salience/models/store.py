@@ -1,10 +1,11 @@
-"""Saves models as Parquet frames beside a manifest, and checks on loading that nothing changed since."""
+"""Saves models: Parquet frames and Spark ML pipelines beside a manifest. Loading checks that nothing changed since."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -23,8 +24,19 @@ def blas(spark: SparkSession) -> str:
 class LoadedModel:
     """A model's frames by name, and what its manifest says."""
 
+    path: str
     frames: Mapping[str, DataFrame]
     manifest: Mapping[str, Any]
+
+    def pipeline(self, name: str) -> PipelineModel:
+        """Read a fitted pipeline. Reading one runs the code that its files name, so it has to be intact.
+
+        Raises:
+            InputError: an earlier version of Salience saved the model, without it.
+        """
+        if name not in self.manifest.get("pipelines", ()):
+            raise InputError(f"model {self.path}: an earlier version of Salience saved it; train it again")
+        return PipelineModel.load(f"{self.path}/{name}")
 
 
 class ModelStore:
@@ -39,21 +51,29 @@ class ModelStore:
         self.run_id = run_id
 
     def save(
-        self, release_id: str, name: str, frames: Mapping[str, DataFrame], manifest: Mapping[str, Any]
+        self,
+        release_id: str,
+        name: str,
+        frames: Mapping[str, DataFrame],
+        manifest: Mapping[str, Any],
+        pipelines: Mapping[str, PipelineModel] | None = None,
     ) -> SavedModel:
         """Write a model of an unpublished release and return where it lies.
 
         Args:
             release_id: the release that will name the model.
             name: like `als/feed`.
-            frames: everything that is needed to use the model.
+            frames: everything that is needed to use the model, but for `pipelines`.
             manifest: settings and inputs that identify it; JSON values. The `blas` that solved the model is this
                 session's where the manifest does not tell another.
+            pipelines: fitted Spark ML pipelines by name.
         """
         path = f"{self.root}/{release_id}/{name}/{self.run_id}"
         for frame_name, frame in frames.items():
             frame.write.mode("overwrite").parquet(f"{path}/{frame_name}")
-        about = {"blas": blas(self.spark), **manifest, "frames": sorted(frames)}
+        for pipeline_name, pipeline in (pipelines or {}).items():
+            pipeline.write().overwrite().save(f"{path}/{pipeline_name}")
+        about = {"blas": blas(self.spark), **manifest, "frames": sorted(frames), "pipelines": sorted(pipelines or {})}
         text = json.dumps(about, sort_keys=True, default=str)
         self.spark.createDataFrame([(text,)], "manifest string").coalesce(1).write.mode("overwrite").text(
             f"{path}/manifest"
@@ -70,7 +90,7 @@ class ModelStore:
             raise InputError(f"model {saved.path}: its files changed since it was saved; train it again")
         manifest = json.loads(self.spark.read.text(f"{saved.path}/manifest").head()["value"])  # type: ignore[index]
         frames = {name: self.spark.read.parquet(f"{saved.path}/{name}") for name in manifest["frames"]}
-        return LoadedModel(frames, manifest)
+        return LoadedModel(saved.path, frames, manifest)
 
     def is_intact(self, saved: SavedModel) -> bool:
         """Return whether a model's files are there and those that were saved."""

@@ -22,6 +22,22 @@ _CUMULATIVE = list(accumulate(exp(-1) / factorial(n) for n in range(_LARGEST_WEI
 _SCALE = 10**9
 """Values are summed as whole multiples of 1e-9: exactly, in any order."""
 
+_GAMMA = 0x9E3779B97F4A7C15
+"""By how much splitmix64's state grows from one number to the next: 2^64 / golden ratio, made odd."""
+_EDGES = np.array([round(share * 2**64) for share in _CUMULATIVE], dtype=np.uint64)
+"""The weight of a hash is how many of these it reaches."""
+_UNCLEAR = 255
+_CELLS = np.arange(1 << 16, dtype=np.uint64) << np.uint64(48)
+
+
+def _weights_of_cells() -> npt.NDArray[np.uint8]:
+    """Return the weight of all hashes with the same 16 leading bits, or _UNCLEAR where they have not all the same."""
+    lowest, highest = (np.searchsorted(_EDGES, ends, side="right") for ends in (_CELLS, _CELLS + np.uint64(2**48 - 1)))
+    return np.where(lowest == highest, lowest, _UNCLEAR).astype(np.uint8)
+
+
+_WEIGHT_OF_CELL = _weights_of_cells()
+
 
 def poisson_weight(unit: Sequence[str], replicate: Column, seed: int) -> Column:
     """Return the Poisson(1) weight of a unit in a replicate, by inverting the distribution function at a hash.
@@ -80,3 +96,37 @@ def percentiles(replicates: npt.NDArray[np.float64], level: float = 0.95) -> tup
     tail = (1 - level) / 2
     low, high = np.percentile(replicates, [100 * tail, 100 * (1 - tail)])
     return float(low), float(high)
+
+
+def poisson_weights(units: npt.NDArray[np.uint64], replicates: int, seed: int) -> npt.NDArray[np.uint8]:
+    """Return Poisson(1) weights for tasks that resample by themselves.
+
+    A unit's weights invert the distribution function at the numbers of a splitmix64 generator that starts at its hash
+    (Steele, Lea and Flood 2014, OOPSLA). Nothing else goes into them: the same unit gets the same weight in every
+    group, task and call, so that differences of two groups' values are paired. `poisson_weight` gives others.
+
+    Args:
+        units: a 64-bit hash of each resampled unit.
+        replicates: how many.
+        seed: from 0; other seeds give independent weights.
+
+    Returns:
+        (units, replicates).
+    """
+    # Hashes that are near one another, and seeds, would else begin the same sequence a few numbers apart.
+    start = _mixed(units ^ _mixed(np.array([seed], dtype=np.uint64) + np.uint64(_GAMMA)))
+    steps = np.arange(1, replicates + 1, dtype=np.uint64) * np.uint64(_GAMMA)
+    hashes = _mixed(start[:, None] + steps)
+    weights: npt.NDArray[np.uint8] = _WEIGHT_OF_CELL[hashes >> np.uint64(48)]
+    unclear = np.nonzero(weights == _UNCLEAR)
+    weights[unclear] = np.searchsorted(_EDGES, hashes[unclear], side="right")
+    return weights
+
+
+def _mixed(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return splitmix64's output for each state, which is overwritten."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        state ^= state >> np.uint64(shift)
+        state *= np.uint64(factor)
+    state ^= state >> np.uint64(31)
+    return state

@@ -121,15 +121,19 @@ def resolve_model(warehouse: Warehouse, name: str, release_id: str, made_by: str
     Raises:
         InputError: there is neither.
     """
-    own = produced(warehouse, release_id)[1]
-    in_force = newest(warehouse, as_of_day(release_id))
-    found = own.get(name) or (in_force.models.get(name) if in_force else None)
+    found = usable_models(warehouse, release_id).get(name)
     if found is None:
         raise InputError(
             f"model {name}: release {release_id} has none yet and none up to its day is published; "
             f"run jobs/{made_by}.py --release {release_id} first"
         )
     return found
+
+
+def usable_models(warehouse: Warehouse, release_id: str) -> dict[str, SavedModel]:
+    """Return the models by name that `resolve_model` would offer to a job of `release_id`."""
+    in_force = newest(warehouse, as_of_day(release_id))
+    return {**(in_force.models if in_force else {}), **produced(warehouse, release_id)[1]}
 
 
 def require_open(warehouse: Warehouse, release_id: str, as_of: date | None) -> None:
