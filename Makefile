@@ -10,7 +10,7 @@ AIRFLOW_PYTEST := $(AIRFLOW_BIN)/pytest -p no:cacheprovider -c airflow_dags/pyte
 DEMO_DAY ?= 2026-11-14
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-airflow demo check test test-all trials bench bench-clean bench-quality bench-recommend bench-rerank \
+.PHONY: help setup setup-airflow demo check test test-all trials bench bench-clean bench-quality bench-recommend bench-rerank bench-engagement \
 	lint package clean
 
 help: ## list the targets
@@ -52,7 +52,7 @@ test-all: setup setup-airflow lint ## everything in test, and the DAG run on a r
 trials: setup ## the longest trials, that test-all leaves out: before a release
 	$(PYTEST) -m trial
 
-bench: bench-clean bench-quality bench-recommend bench-rerank ## everything that is measured against a floor or a peer
+bench: bench-clean bench-quality bench-recommend bench-rerank bench-engagement ## everything that is measured against a floor or a peer
 
 bench-clean: setup ## time cleaning on 10 million events (EVENTS=50000000 PAIRS=1 for more, once) against the bare engine
 	PYTHONPATH=jobs:tests $(BIN)/python tests/benchmarks/bench_clean.py $(if $(EVENTS),--events $(EVENTS)) $(if $(PAIRS),--pairs $(PAIRS))
@@ -65,6 +65,9 @@ bench-quality: setup ## rank public data with every recommender (DATA=ml100k or 
 
 bench-rerank: setup ## what each setting of recommend.rank costs and gains, on simulated people
 	PYTHONPATH=jobs:tests $(BIN)/python tests/benchmarks/bench_rerank.py
+
+bench-engagement: setup ## what the engagement model claims, and its speed (PART=proofs, planted, openbandit or speed for one)
+	PYTHONPATH=jobs:tests:. $(BIN)/python tests/benchmarks/bench_engagement.py $(if $(PART),--part $(PART))
 
 lint: setup
 	$(BIN)/ruff check .

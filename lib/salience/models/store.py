@@ -73,7 +73,9 @@ class ModelStore:
             frame.write.mode("overwrite").parquet(f"{path}/{frame_name}")
         for pipeline_name, pipeline in (pipelines or {}).items():
             pipeline.write().overwrite().save(f"{path}/{pipeline_name}")
-        about = {"blas": blas(self.spark), **manifest, "frames": sorted(frames), "pipelines": sorted(pipelines or {})}
+        about = {"blas": blas(self.spark), **manifest, "frames": sorted(frames)}
+        if pipelines:
+            about["pipelines"] = sorted(pipelines)
         text = json.dumps(about, sort_keys=True, default=str)
         self.spark.createDataFrame([(text,)], "manifest string").coalesce(1).write.mode("overwrite").text(
             f"{path}/manifest"
