@@ -17,6 +17,7 @@ from salience.engagement import exposures, returns, tasks
 from salience.engagement.drift import audits
 from salience.engagement.features import features
 from salience.engagement.interest import interest
+from salience.engagement.score import usable
 from salience.engagement.watching import calibration_drifts, feature_drifts, recent
 from salience.job import Job, run_job
 from salience.profiles.consent import without_refusing
@@ -30,14 +31,13 @@ def main(job: Job) -> None:
     interactions = without_refusing(job.read(silver.INTERACTIONS), job.read(silver.USERS), end_of(as_of))
     of_features, of_calibration = list[DataFrame](), list[DataFrame]()
     with ExitStack() as stack:
-        job.say("comparing recent days with those that were learnt from")
         exposed = stack.enter_context(kept(exposures.exposures(interactions, as_of, settings)))
         suits = interest(job.models_of("als-"))
         known = features(exposed, job.read(silver.CONTENTS), as_of, settings, suits)
         days = returns.person_days(interactions, as_of, settings)
         of_labels = {"engagement": (known, tasks.engagement(settings)), "return": (days, tasks.returning(settings))}
         for kind, (rows, task) in of_labels.items():
-            models = job.platform_models(kind, "train_engagement")
+            models = usable(job.earlier_models(kind, "train_engagement"), settings, job.tell)
             if models:
                 last = stack.enter_context(kept(recent(rows, task, as_of, drift.days)))
                 of_features.append(feature_drifts(last, models, task, as_of, drift.days))

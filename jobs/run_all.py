@@ -44,10 +44,8 @@ def main(job: Job) -> None:
         partial(steps, train_engagement, build_profiles, release=release),
         partial(steps, measure_audience, measure_outcomes),
     )
-    side_by_side(
-        partial(steps, score_engagement, recommend, release=release),
-        partial(steps, measure_drift, find_audiences, release=release),
-    )
+    lists = (score_engagement, recommend), (measure_drift, find_audiences)
+    side_by_side(*(partial(steps, *chain, release=release) for chain in lists))
     steps(publish_release, release=release)
     job.progress.print(summary(job.warehouse, job.as_of, job.settings.privacy.min_cell_people))
 

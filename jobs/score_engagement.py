@@ -15,7 +15,7 @@ from salience.engagement import exposures, returns, tasks
 from salience.engagement.features import features, with_targets
 from salience.engagement.interest import interest
 from salience.engagement.pipeline import P
-from salience.engagement.score import scored, targets
+from salience.engagement.score import scored, targets, usable
 from salience.job import Job, run_job
 from salience.profiles.consent import without_refusing
 from salience.recommend.arms import PERSONALISED
@@ -27,28 +27,27 @@ PERSON = ("platform", "user_id")
 
 
 def main(job: Job) -> None:
-    settings, as_of = job.settings.engagement, job.as_of
-    users, cut = job.read(silver.USERS), end_of(as_of)
+    settings, as_of, users, cut = job.settings.engagement, job.as_of, job.read(silver.USERS), end_of(job.as_of)
     interactions = without_refusing(job.read(silver.INTERACTIONS), users, cut)
-    engaging, coming = (job.platform_models(kind, "train_engagement") for kind in ("engagement", "return"))
+    saved = (job.platform_models(kind, "train_engagement") for kind in ("engagement", "return"))
+    engaging, coming = (usable(models, settings, job.tell) for models in saved)
     if engaging:
         job.say("scoring the candidates")
         personalised = job.read_snapshot(recommendations.CANDIDATES, own=True).where(F.col("arm") == PERSONALISED)
         candidates = without_refusing(personalised, users, cut)
-        knows_interest = any(model.manifest.get("knows_interest") for model in engaging.values())
+        knows_interest = any(model.manifest["knows_interest"] for model in engaging.values())
+        suits = interest(job.models_of("als")) if knows_interest else None
         with kept(exposures.exposures(interactions, as_of, settings)) as exposed:
             asked = targets(candidates, job.read_snapshot(profiles.USER_PROFILES), exposed, as_of)
             with kept(with_targets(exposed, asked)) as timeline:
-                suits = interest(job.models_of("als")) if knows_interest else None
-                known = features(timeline, job.read(silver.CONTENTS), as_of, settings, suits)
+                known = features(timeline, job.read(silver.CONTENTS), as_of, settings, suits).where("NOT is_exposure")
                 inputs, told = tasks.engagement(settings).inputs, getattr(job.arguments, "explain", 0)
-                asked_ones = known.where(~F.col("is_exposure"))
-                scores = scored(asked_ones, (*PERSON, "content_id"), engaging, inputs, told)
+                scores = scored(known, (*PERSON, "content_id"), engaging, inputs, told)
                 job.write_snapshot(engagement.SCORES, scores.withColumnRenamed(P, "p_engage_24h"))
     if coming:
         job.say("scoring who comes back")
         days = returns.latest(returns.person_days(interactions, as_of, settings), as_of)
-        scores = scored(days, PERSON, coming, tasks.returning(settings).inputs)
+        scores = scored(days, PERSON, coming, tasks.returning(settings).inputs).drop("contributions")
         job.write_snapshot(engagement.RETURN_SCORES, scores.withColumnRenamed(P, returns.PROBABILITY))
 
 

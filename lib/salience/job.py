@@ -194,6 +194,19 @@ class Job:
                 found[platform] = self.models.load(saved)
         return found
 
+    def earlier_models(self, kind: str, made_by: str) -> dict[str, LoadedModel]:
+        """Return each platform's model that was in force on the day before the as-of day, else the release's own."""
+        before = releases.newest(self.warehouse, (self.as_of - timedelta(days=1)).isoformat())
+        saved = (
+            {name.rsplit("/", 1)[-1]: of for name, of in before.models.items() if name.startswith(f"{kind}/")}
+            if before
+            else {}
+        )
+        found = {
+            platform: self.models.load(of) for platform, of in saved.items() if platform in self.settings.platforms
+        }
+        return found or self.platform_models(kind, made_by)
+
     def models_of(self, kind: str) -> Iterator[tuple[str, LoadedModel]]:
         """Yield platform and model of all kinds that begin like this and that this run's release may use."""
         usable = releases.usable_models(self.warehouse, self.release)

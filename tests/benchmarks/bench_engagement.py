@@ -7,6 +7,7 @@ evaluation), openbandit (a report without claims), speed.
 import argparse
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from datetime import date, timedelta
 from statistics import median
@@ -24,6 +25,7 @@ import clean_interactions
 import open_release
 import simulate_logs
 import train_engagement
+import train_recommender
 from benchmarks import exposure_log
 from benchmarks.apart import CONF, PROJECT, measured
 from benchmarks.figures import FOLDER, Figures
@@ -43,7 +45,7 @@ AS_OF = date(2026, 11, 14)
 ROWS_A_DAY, DAYS = 100_000, 25
 WORLDS = 1_000
 SIZES = {"200k": 200_000, "1m": 1_000_000, "5m": 5_000_000}
-PLANTED = ("simulate.users=2000", "simulate.contents=600", "simulate.days=60", "simulate.events=2000000")
+PLANTED = ("simulate.users=3000", "simulate.contents=2000", "simulate.days=60", "simulate.events=2000000")
 AUC_GOAL = "at most .01"
 OPEN_BANDIT = (
     "platforms=[openbandit]",
@@ -105,10 +107,13 @@ def oracles(spark: SparkSession, figures: Figures) -> None:
 def calibration(spark: SparkSession, figures: Figures) -> None:
     """Judge the whole procedure, sampled negatives and calibration included, on a million exposures it never saw."""
     changes = [f"engagement.window_days={DAYS}", "engagement.test_days=10", "engagement.validation_days=2"]
+    changes.append("engagement.negatives_per_positive=3")
     settings = load_settings(CONF, "local", {}, changes).engagement
     every = F.array(F.lit("all"))
     inputs = Inputs("engage_24h", ("a", "b"), ("media",))
-    task = Task(inputs, lambda rows, _: rows, timedelta(days=1), "event_id", "exposures", every, ("a",))
+    task = Task(
+        inputs, lambda rows, _: rows, F.to_date("event_time"), timedelta(days=1), "event_id", "exposures", every, ("a",)
+    )
     split = windows(AS_OF, task.label_window, settings)
     rows = exposures(spark).persist()
     trained = train(rows, "feed", task, split, settings, print)
@@ -153,21 +158,28 @@ def planted(figures: Figures) -> None:
     day = ("--date", AS_OF.isoformat())
     _run(simulate_logs.main, *arguments, *day)
     _run(clean_interactions.main, *arguments, "--from", first.isoformat(), "--to", AS_OF.isoformat())
-    _run(open_release.main, *arguments, *day)
-    _run(train_engagement.main, *arguments, *day)
+    earlier = ",".join((first + timedelta(days=n)).isoformat() for n in range(13, 58, 7))
+    for weeks in ("", earlier):
+        _run(open_release.main, *arguments, *day)
+        opened = DeltaTable(DATA / "planted" / "warehouse" / "ops" / "opened_releases").to_pandas()
+        release = opened.sort_values("opened_at")["release_id"].iloc[-1]
+        if weeks:
+            _run(train_recommender.main, *arguments, *day, "--release", release, "--as-of", weeks)
+        _run(train_engagement.main, *arguments, *day, "--release", release)
+        _tell_planted(figures, release, "with_interest" if weeks else "without_interest")
+
+
+def _tell_planted(figures: Figures, release: str, name: str) -> None:
     told = DeltaTable(DATA / "planted" / "warehouse" / "gold" / "engagement_evaluation").to_pandas()
-    told = told[told["release_id"] == told["release_id"].max()]
-    in_test = _tested(told["protocol"].iloc[0])
-    for row in told[
-        (told["metric"] == "roc_auc") & (told["label"] == "engage_24h") & (told["segment"] == "all")
-    ].itertuples():
-        against = f"planted {in_test:.4f}; {row.rows:,} later exposures, {row.positives:,} engaged"
+    aucs = told[(told["release_id"] == release) & (told["metric"] == "roc_auc") & (told["segment"] == "all")]
+    engaged = aucs[aucs["label"] == "engage_24h"]
+    truth = _tested(engaged["protocol"].iloc[0])
+    for row in engaged.itertuples():
+        against = f"planted {truth:.4f}; {row.rows:,.0f} later exposures, {row.positives:,.0f} engaged"
         goal = AUC_GOAL if row.model == LOGISTIC else None
-        figures.add(f"auc_gap_to_planted_{row.model}", in_test - row.value, "", against, goal)
-    for row in told[
-        (told["metric"] == "roc_auc") & (told["label"] == "return_7d") & (told["segment"] == "all")
-    ].itertuples():
-        figures.add(f"auc_of_return_{row.model}", row.value, "", f"{row.rows:,} later days of people")
+        figures.add(f"auc_gap_to_planted_{row.model}_{name}", truth - row.value, "", against, goal)
+    for row in aucs[aucs["label"] == "return_7d"].itertuples():
+        figures.add(f"auc_of_return_{row.model}_{name}", row.value, "", f"{row.rows:,.0f} later days of people")
 
 
 def openbandit(figures: Figures) -> None:
@@ -205,7 +217,7 @@ def _tested(protocol: str) -> float:
 
 
 def _run(main: Callable, *argv: str) -> None:
-    assert run_job(main, list(argv)) == 0, argv
+    assert run_job(main, list(argv), extra=getattr(sys.modules[main.__module__], "extra", None)) == 0, argv
 
 
 def speed(figures: Figures) -> None:
@@ -214,7 +226,8 @@ def speed(figures: Figures) -> None:
         if not (DATA / name / "contents" / "_SUCCESS").exists():
             exposure_log.write(spark, size, DATA / name)
     spark.stop()
-    runs = measured("build_features", 3, *(DATA / name for name in SIZES))["runs"]
+    found = measured("build_features", 3, *(DATA / name for name in SIZES))
+    runs = found["runs"]
     seconds = {name: median(run[name]["s"] for run in runs) for name in SIZES}
     large, middle, small = (SIZES[name] for name in ("5m", "1m", "200k"))
     of_three = "median of 3 runs, labels included"
@@ -231,6 +244,15 @@ def speed(figures: Figures) -> None:
     peer = measured("with_pandas", DATA / "1m")
     against = f"pandas, 4 of 5 kinds of counters and nothing else, one process, 1 million: {peer['s']:.1f} s"
     figures.add("features_over_pandas", seconds["1m"] / peer["s"], "times", against)
+    days = [f"{half_life:g}d" for half_life in load_settings(CONF, "local", {}).engagement.half_lives_days]
+    apart = max(
+        abs(found["sums"][f"{key}_exposures_{label}"] / peer["sums"][f"{key}_exposed_{n}"] - 1)
+        for key in ("content", "user", "user_creator", "user_tag")
+        for n, label in enumerate(days)
+    )
+    figures.add(
+        "features_apart_from_pandas", apart, "relative", "sums of 12 counters over 1 million exposures", "at most 1e-9"
+    )
     figures.add("scikit_learn_fit_s", peer["fit_s"], "s", "24 counters, 1 million rows")
 
 

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from benchmarks.apart import CONF
 from benchmarks.exposure_log import LAST
@@ -36,6 +37,15 @@ def built(spark: SparkSession, folder: Path, conf: Path) -> dict[str, Any]:
         return {"s": seconds, "moved_bytes": shuffled_bytes(spark) - moved, "rows": exposed.count()}
 
 
+def sums(spark: SparkSession, folder: Path, conf: Path) -> dict[str, float]:
+    """Return the sums of the features that count exposures."""
+    settings = load_settings(conf, "local", {}).engagement
+    interactions, contents = (spark.read.parquet(str(folder / name)) for name in ("interactions", "contents"))
+    found = features(exposures(interactions, LAST, settings), contents, LAST, settings, None)
+    counted = [name for name in found.columns if "_exposures_" in name]
+    return found.agg(*(F.sum(name).alias(name) for name in counted)).head().asDict()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("repeats", type=int)
@@ -44,8 +54,9 @@ def main() -> None:
     spark = build_session("build-features", CONF, "local")
     built(spark, asked.folders[0], CONF)
     runs = [{f.name: built(spark, f, CONF) for f in asked.folders} for _ in range(asked.repeats)]
+    told = sums(spark, asked.folders[1], CONF)
     spark.stop()
-    print(json.dumps({"runs": runs}))
+    print(json.dumps({"runs": runs, "sums": told}))
 
 
 if __name__ == "__main__":

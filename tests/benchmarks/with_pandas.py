@@ -28,7 +28,8 @@ KEYS = {
 def exposures(folder: Path, label_hours: int) -> pd.DataFrame:
     """Return the exposures with the time of the first like of the same content within the label's window."""
     events = pd.read_parquet(folder / "interactions")
-    events["us"] = events["event_time"].astype("datetime64[us]").astype("int64")
+    times = pd.to_datetime(events["event_time"], utc=True).dt.tz_convert(None)
+    events["us"] = times.astype("datetime64[us]").astype("int64")
     shown = events[events["action"] == "impression"].sort_values("us")
     liked = events.loc[events["action"] == "like", ["user_id", "content_id", "us"]].sort_values("us")
     pair = ["user_id", "content_id"]

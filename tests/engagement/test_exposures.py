@@ -10,7 +10,9 @@ AS_OF = date(2026, 11, 5)
 
 @pytest.fixture
 def engagement(settings):
-    return settings.engagement.model_copy(update={"window_days": 5, "positive_actions": ["like", "share"]})
+    return settings.engagement.model_copy(
+        update={"window_days": 5, "history_days": 0, "positive_actions": ["like", "share"]}
+    )
 
 
 @pytest.fixture

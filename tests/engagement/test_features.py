@@ -23,7 +23,7 @@ PUBLISHED = "1 00:00"
 
 @pytest.fixture
 def engagement(settings):
-    changed = {"window_days": WINDOW_DAYS, "prior_exposures": K, "half_lives_days": list(HALF_LIVES)}
+    changed = {"window_days": WINDOW_DAYS, "history_days": 0, "prior_exposures": K, "half_lives_days": list(HALF_LIVES)}
     return settings.engagement.model_copy(update=changed)
 
 
@@ -129,6 +129,7 @@ def by_brute_force(events, who, what, at, position=None, hour=None, peek=timedel
         "user_hours_since_engagement": hours(lambda e: by_me(e) and e[3]),
         "user_creator_hours_since_exposure": hours(lambda e: by_creator(e) and not e[3]),
         "content_hours_since_publication": math.log1p(published / timedelta(hours=1)),
+        "publication_missing": float(what not in TAGS),
         "hour_sin": math.sin(angle),
         "hour_cos": math.cos(angle),
         "log_position": math.log(position or 1),
@@ -220,7 +221,9 @@ def test_a_candidate_gets_the_features_of_an_exposure_at_that_instant(spark, eng
 
 
 def test_the_longest_history_and_the_shortest_half_life_leave_numbers(spark, settings, catalogue):
-    engagement = settings.engagement.model_copy(update={"window_days": 6000, "half_lives_days": [6.0]})
+    engagement = settings.engagement.model_copy(
+        update={"window_days": 3000, "history_days": 3000, "half_lives_days": [6.0]}
+    )
     rows = [{"user": "ann", "at": instant("1 00:00") - timedelta(days=5990 - n)} for n in range(2)]
     rows += [{"user": "ann", "at": "6 10:00"}, {"user": "ann", "at": "6 11:00", "action": "like"}]
     exposed = exposures(interactions(spark, rows), AS_OF, engagement)
@@ -267,3 +270,15 @@ def test_crosses_and_numbers_are_never_null(spark, engagement):
     exposed = exposures(interactions(spark, rows), AS_OF, engagement)
     (row,) = features(exposed, contents(spark, TAGS), AS_OF, engagement, None).collect()
     assert None not in [row[name] for name in (*feature_names(engagement), *CROSSES)]
+
+
+def test_rows_are_moved_twice_and_nothing_is_joined_with_everything(spark, engagement, catalogue):
+    exposed = exposures(interactions(spark, random_log(seed=1, rows=50)), AS_OF, engagement)
+    found = features(exposed, catalogue, AS_OF, engagement, None)
+    plan = found._jdf.queryExecution().executedPlan().toString()
+    moved = [line for line in plan.splitlines() if "Exchange hashpartitioning" in line]
+    # By content, then by person; the others move aggregates: which platforms log impressions, creators by day.
+    assert [line.count("REPARTITION_BY_COL") for line in moved].count(1) == 2
+    names = [line.split("hashpartitioning(")[1].split(", 2)")[0] for line in moved]
+    assert not [name for name in names if "event_id" in name] and len([n for n in names if "user_id" in n]) == 1
+    assert "CartesianProduct" not in plan and "NestedLoopJoin" not in plan

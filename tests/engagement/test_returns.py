@@ -13,7 +13,7 @@ HALF_LIVES = [1, 3]
 
 @pytest.fixture
 def engagement(settings):
-    return settings.engagement.model_copy(update={"window_days": 18, "half_lives_days": HALF_LIVES})
+    return settings.engagement.model_copy(update={"window_days": 10, "history_days": 8, "half_lives_days": HALF_LIVES})
 
 
 def visits(seed=42):

@@ -25,7 +25,7 @@ NUMERIC = ("a", "b")
 
 @pytest.fixture
 def engagement(settings):
-    changed = {"window_days": 15, "test_days": 2.0, "validation_days": 3.0, "hash_buckets": 8}
+    changed = {"window_days": 15, "history_days": 0, "test_days": 2.0, "validation_days": 3.0, "hash_buckets": 8}
     path = {"regularisations": [0.01, 10.0], "elastic_nets": [0.0]}
     return settings.engagement.model_copy(update=changed | path)
 
@@ -40,6 +40,7 @@ def task():
     return Task(
         Inputs("engage_24h", NUMERIC, ("media",)),
         lambda rows, _: rows,
+        F.to_date("event_time"),
         LABEL_WINDOW,
         "event_id",
         "exposures",

@@ -15,7 +15,7 @@ BY_CONTENT = ("platform", "content_id")
 
 
 def exposures(interactions: DataFrame, as_of: date, settings: EngagementSettings) -> DataFrame:
-    """Return the exposures of the window, each with the moment when it turned out to engage.
+    """Return the exposures of the window and the history before it, each with the moment when it turned out to engage.
 
     An exposure is an impression, or a view on a platform that logged no impression in the window. A positive action
     credits only the last exposure of the same person to the same content before or at its own time, and only within
@@ -24,14 +24,14 @@ def exposures(interactions: DataFrame, as_of: date, settings: EngagementSettings
     Args:
         interactions: silver.interactions.
         as_of: last UTC day that may be known; later events change nothing.
-        settings: window_days, label_hours and positive_actions are used.
+        settings: window_days, history_days, label_hours and positive_actions are used.
 
     Returns:
         platform, event_id, user_id, content_id, creator_id, event_time, local_hour (0-23; UTC where the source gives no
         offset), local_weekday (0 for Monday), position, engaged_at (time of the first action credited; null for none);
         partitioned by content, as `features` wants them.
     """
-    first_day = as_of - timedelta(days=settings.window_days - 1)
+    first_day = as_of - timedelta(days=settings.window_days + settings.history_days - 1)
     is_known = F.col("event_date").between(F.lit(first_day), F.lit(as_of)) & F.col("content_id").isNotNull()
     known = interactions.where(is_known)
     with_impressions = known.where(F.col("action") == IMPRESSION).select("platform", F.col("action").alias("shown_by"))

@@ -8,6 +8,7 @@ do not count. Rows are moved twice: they lie by content (labels, versions, what 
 import math
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -26,6 +27,8 @@ START_ENGAGED, START_EXPOSED = 1, 20
 """Before a platform's first full day is known, its overall rate is 1 in 20; they stay as one tiny weight after that."""
 
 _FEW_ROWS = 500_000
+_EXACT = "decimal(20,15)"
+_COUNTED = ("exposed", "engaged")
 _UNKNOWN = "unknown"
 
 
@@ -49,6 +52,7 @@ _OTHERS = (
     "user_hours_since_engagement",
     "user_creator_hours_since_exposure",
     "content_hours_since_publication",
+    "publication_missing",
     "hour_sin",
     "hour_cos",
     "log_position",
@@ -56,6 +60,12 @@ _OTHERS = (
     "interest",
     "interest_missing",
 )
+
+
+def feature_settings(settings: EngagementSettings) -> dict[str, Any]:
+    """Return what the features and labels depend on: a model is of use as long as these are the same."""
+    names = {"window_days", "history_days", "label_hours", "positive_actions", "half_lives_days", "prior_exposures"}
+    return settings.model_dump(mode="json", include=names)
 
 
 def with_targets(exposed: DataFrame, targets: DataFrame) -> DataFrame:
@@ -96,8 +106,12 @@ def features(
     daily = _settled(_daily(known, half_lives))
     of_contents = known.select("*", *_earlier(half_lives)).where(~F.col("is_engagement"))
     rated = of_contents.join(F.broadcast(_rates(daily)), ["platform", "day"], how="left")
-    of_creators = rated.join(_creators(daily, half_lives), ["platform", "creator_id", "day"], how="left")
-    now = {f"creator_{name}": F.col(f"earlier_{name}") / _now(name) for name in _weighed(half_lives)}
+    of_creators = rated.join(_creators(daily, as_of, half_lives), ["platform", "creator_id", "day"], how="left")
+    now = {
+        f"creator_{name}_{n}": F.col(f"earlier_{name}_{n}") / F.col(f"weight_{n}")
+        for name in _COUNTED
+        for n in range(len(half_lives))
+    }
     told = _of_contents(settings) | _of_moments() | _crosses() | _for_counting()
     passed = [] if interest is None else ["content_factors"]
     told_columns = (column.alias(name) for name, column in told.items())
@@ -152,45 +166,44 @@ def _known(described: DataFrame, as_of: date, half_lives: Sequence[float]) -> Da
     )
     moments = F.explode(F.array_compact(F.array(moment, later))).alias("moment")
     rows = timed.select("*", moments).select("*", "moment.*").drop("moment")
+    end = F.unix_micros(end_of(as_of))
     counts = {
         "day": F.to_date(F.timestamp_micros("known_us")),
         "is_shown": F.col("is_exposure") & ~F.col("is_engagement"),
-        **{f"weight_{n}": F.pow(F.lit(2.0), -_age(as_of, h)) for n, h in enumerate(half_lives)},
+        **{f"weight_{n}": _weight(F.col("at"), end, h) for n, h in enumerate(half_lives)},
     }
     return rows.withColumns(counts)
 
 
-def _age(as_of: date, half_life: float) -> Column:
-    """Return how many half-lives `at` lies before the end of the as-of day."""
-    return (F.unix_micros(end_of(as_of)) - F.col("at")) / F.lit(half_life * MICROSECONDS_PER_DAY)
-
-
-def _weighed(half_lives: Sequence[float]) -> dict[str, Column]:
-    """Return the aggregates exposed_<n> and engaged_<n> of `_known` rows."""
-    counted = {"exposed": F.col("is_shown"), "engaged": F.col("is_engagement")}
-    return {
-        f"{name}_{n}": F.sum(F.when(is_one, F.col(f"weight_{n}")).otherwise(0.0))
-        for name, is_one in counted.items()
-        for n in range(len(half_lives))
-    }
+def _weight(at: Column, end: Column, half_life: float) -> Column:
+    """Return what an event at a time weighs at the end of a while, both in microseconds."""
+    return F.pow(F.lit(2.0), (at - end) / F.lit(half_life * MICROSECONDS_PER_DAY))
 
 
 def _earlier(half_lives: Sequence[float]) -> list[Column]:
     """Return the content's counters of what was known strictly before each row, decayed to its time."""
     before = Window.partitionBy("platform", "content_id").orderBy("known_us")
     before = before.rangeBetween(Window.unboundedPreceding, -1)
-    return [(of.over(before) / _now(name)).alias(f"content_{name}") for name, of in _weighed(half_lives).items()]
-
-
-def _now(name: str) -> Column:
-    """Return the weight of an event at the row's own time, by which sums of weights have to be divided."""
-    return F.col(f"weight_{name.rsplit('_', 1)[-1]}")
+    return [
+        (F.coalesce(F.sum(F.when(is_one, F.col(f"weight_{n}"))).over(before), F.lit(0.0)) / F.col(f"weight_{n}")).alias(
+            f"content_{name}_{n}"
+        )
+        for name, is_one in (("exposed", F.col("is_shown")), ("engaged", F.col("is_engagement")))
+        for n in range(len(half_lives))
+    ]
 
 
 def _daily(known: DataFrame, half_lives: Sequence[float]) -> DataFrame:
-    """Return platform, creator_id, day, how many were exposed and engaged, and their weights."""
+    """Return platform, creator_id, day, how many were exposed and engaged, and their weights at the end of the day."""
+    day_end = F.unix_micros(F.date_add("day", 1).cast("timestamp"))
+    # Decimals add up to the same sum in any order.
+    weights = [_weight(F.col("at"), day_end, half_life).cast(_EXACT) for half_life in half_lives]
+    sums = [
+        F.coalesce(F.sum(F.when(is_one, weight)).cast("double"), F.lit(0.0)).alias(f"{name}_{n}")
+        for name, is_one in (("exposed", F.col("is_shown")), ("engaged", F.col("is_engagement")))
+        for n, weight in enumerate(weights)
+    ]
     counts = F.count_if("is_shown").alias("exposed"), F.count_if("is_engagement").alias("engaged")
-    sums = (total.alias(name) for name, total in _weighed(half_lives).items())
     return known.groupBy("platform", "creator_id", "day").agg(*counts, *sums)
 
 
@@ -202,11 +215,18 @@ def _rates(daily: DataFrame) -> DataFrame:
     return whole.select("platform", "day", ((engaged + START_ENGAGED) / (exposed + START_EXPOSED)).alias("rate"))
 
 
-def _creators(daily: DataFrame, half_lives: Sequence[float]) -> DataFrame:
-    """Return platform, creator_id, day, and the sums of weights of all earlier days."""
+def _creators(daily: DataFrame, as_of: date, half_lives: Sequence[float]) -> DataFrame:
+    """Return platform, creator_id, day, and `earlier_*`: the weights of all earlier days, at the as-of day's end."""
     before = Window.partitionBy("platform", "creator_id").orderBy("day").rowsBetween(Window.unboundedPreceding, -1)
+    day_end = F.unix_micros(F.date_add("day", 1).cast("timestamp"))
+    sums = (
+        F.sum(F.col(f"{name}_{n}") * _weight(day_end, F.unix_micros(end_of(as_of)), half_life))
+        .over(before)
+        .alias(f"earlier_{name}_{n}")
+        for name in _COUNTED
+        for n, half_life in enumerate(half_lives)
+    )
     named = daily.where(F.col("creator_id").isNotNull())
-    sums = (F.sum(name).over(before).alias(f"earlier_{name}") for name in _weighed(half_lives))
     return named.select("platform", "creator_id", "day", *sums)
 
 
@@ -245,6 +265,7 @@ def _of_moments() -> dict[str, Column]:
     return {
         # Clocks differ: what is shown before it was published is new.
         "content_hours_since_publication": F.log1p(F.greatest(F.coalesce(age_h, F.lit(0.0)), F.lit(0.0))),
+        "publication_missing": F.col("published_at").isNull().cast("double"),
         "hour_sin": F.sin(angle),
         "hour_cos": F.cos(angle),
         "log_position": F.log(F.greatest(F.coalesce("position", F.lit(1)), F.lit(1)).cast("double")),

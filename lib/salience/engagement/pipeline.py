@@ -32,7 +32,7 @@ PIPELINE = "pipeline"
 _NUMBERS, _RAW, _PROBABILITY = "_numbers", "_raw", "_probability"
 _DECIMALS = 9
 _SURE = 1e-6
-"""Isotonic steps at 0 or 1 are moved this far inwards: nothing is ever certain."""
+"""Probabilities are kept this far from 0 and 1: nothing is ever certain."""
 FEWEST_POSITIVES = 20
 """So many of either label are needed in the window that calibrates; with fewer, log odds stay as they were fitted."""
 _ROWS_A_PARTITION = 200_000
@@ -259,20 +259,22 @@ def predicted(pipeline: PipelineModel, rows: DataFrame) -> DataFrame:
 
 
 def probability(scored: DataFrame) -> Column:
-    """Return the probability of rows that a pipeline, or a calibrator of `calibrator`, went over."""
+    """Return the probability of rows that a pipeline, or a calibrator of `calibrator`, went over; never 0 or 1."""
     if CALIBRATED not in scored.columns:
-        return 1 / (1 + F.exp(-vector_to_array(F.col(LOG_ODDS))[0]))
-    if scored.schema[CALIBRATED].dataType.simpleString() == "double":
-        return F.least(F.greatest(F.col(CALIBRATED), F.lit(_SURE)), F.lit(1 - _SURE))
-    return vector_to_array(F.col(CALIBRATED))[1]
+        p = 1 / (1 + F.exp(-vector_to_array(F.col(LOG_ODDS))[0]))
+    elif scored.schema[CALIBRATED].dataType.simpleString() == "double":
+        p = F.col(CALIBRATED)
+    else:
+        p = vector_to_array(F.col(CALIBRATED))[1]
+    return F.least(F.greatest(p, F.lit(_SURE)), F.lit(1 - _SURE))
 
 
 def contributions(pipeline: PipelineModel, inputs: Inputs, most: int) -> Column:
     """Return what counted most in a row's log odds before calibration, over a transformed row.
 
-    A number's contribution is its coefficient times its standard score, so it is told against the average exposure of
-    the training window; a category's is the weight of its value's place. All contributions and the intercept add up to
-    the log odds.
+    A number's contribution is its coefficient times its standard score, so it is told against the average of the
+    rows that taught the model; a category's is the weight of its value's place. All contributions and the intercept add
+    up to the log odds.
 
     Args:
         pipeline: from `assembled`.

@@ -24,7 +24,7 @@ def inputs(settings: EngagementSettings) -> Inputs:
 
 
 def person_days(interactions: DataFrame, as_of: date, settings: EngagementSettings) -> DataFrame:
-    """Return a row for each person and UTC day, from the first visit in the window on, with what its end knew.
+    """Return a row for each person and UTC day from their first visit on, with what its end knew.
 
     A visit is a day with any interaction. Somebody without a visit for as long as the label's window, and as long again
     as the longest half-life, has left: such days teach nothing and are not rows.
@@ -32,14 +32,14 @@ def person_days(interactions: DataFrame, as_of: date, settings: EngagementSettin
     Args:
         interactions: silver.interactions.
         as_of: last UTC day that may be known; later events change nothing.
-        settings: window_days, half_lives_days and positive_actions are used.
+        settings: window_days, history_days, half_lives_days and positive_actions are used.
 
     Returns:
         platform, user_id, row_id, day, event_time (the day's end), returned_after (days to the next visit; null for
         none that is known), and the features of `inputs`: visits_<n>, events_<n>, engagements_<n> are log(1 + sum),
         decayed by the n-th half-life up to the day's end; days_since_visit and days_known are log(1 + days).
     """
-    first_day = as_of - timedelta(days=settings.window_days - 1)
+    first_day = as_of - timedelta(days=settings.window_days + settings.history_days - 1)
     daily = (
         interactions.where(F.col("event_date").between(F.lit(first_day), F.lit(as_of)))
         .groupBy("platform", "user_id", F.col("event_date").alias("visit"))

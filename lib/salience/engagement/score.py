@@ -1,6 +1,6 @@
 """Scoring candidates as if they were shown right after the last known day, and people for their return."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import reduce
 
@@ -9,9 +9,12 @@ from pyspark.sql import functions as F
 
 from salience.engagement import pipeline
 from salience.engagement.exposures import end_of
+from salience.engagement.features import feature_settings
 from salience.engagement.pipeline import Inputs
 from salience.engagement.train import LOGISTIC
+from salience.errors import InputError
 from salience.models.store import LoadedModel
+from salience.settings import EngagementSettings
 
 UNKNOWN_HOUR = 20
 """Local hour in which a person is shown something whose own hours are unknown."""
@@ -45,6 +48,35 @@ def targets(candidates: DataFrame, user_profiles: DataFrame, exposed: DataFrame,
         F.weekday(end_of(as_of)).alias("local_weekday"),
         "position",
     )
+
+
+def usable(
+    models: Mapping[str, LoadedModel], settings: EngagementSettings, tell: Callable[[str], None]
+) -> dict[str, LoadedModel]:
+    """Return the models that can be asked; one that an earlier version of Salience saved is told, and left out.
+
+    Args:
+        models: saved ones by platform.
+        settings: that the features are made with now.
+        tell: tells a person what is left out.
+
+    Raises:
+        InputError: a model learnt from features of other settings.
+    """
+    found = {}
+    for platform, model in models.items():
+        then, now = model.manifest.get("feature_settings"), feature_settings(settings)
+        if then is None:
+            tell(f"{platform} goes without: an earlier version of Salience saved {model.path}; train it again")
+            continue
+        changed = sorted(name for name in now if then.get(name) != now[name])
+        if changed:
+            raise InputError(
+                f"model {model.path} was trained with other settings of engagement: {', '.join(changed)}; set them "
+                "back, or train it again with jobs/train_engagement.py"
+            )
+        found[platform] = model
+    return found
 
 
 def scored(

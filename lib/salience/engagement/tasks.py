@@ -24,6 +24,8 @@ class Task:
     inputs: Inputs
     labelled: Callable[[DataFrame, date], DataFrame]
     """Returns the rows whose label is known by the end of a day, with it."""
+    day: Column
+    """The UTC day that a row is of."""
     label_window: timedelta
     """How long it takes until a row's label is known."""
     key: str
@@ -55,6 +57,7 @@ def engagement(settings: EngagementSettings) -> Task:
     return Task(
         Inputs(exposures.LABEL, tuple(feature_names(settings)), CROSSES),
         partial(exposures.labelled, settings=settings),
+        F.to_date("event_time"),
         timedelta(hours=settings.label_hours),
         "event_id",
         "exposures",
@@ -70,4 +73,6 @@ def returning(settings: EngagementSettings) -> Task:
     longest = settings.half_lives_days.index(max(settings.half_lives_days))
     counted = (f"visits_{longest}", f"engagements_{longest}", "days_since_visit", "days_known")
     days = timedelta(days=returns.DAYS)
-    return Task(inputs, returns.labelled, days, "row_id", "days of people", F.array(F.lit("all")), counted)
+    return Task(
+        inputs, returns.labelled, F.col("day"), days, "row_id", "days of people", F.array(F.lit("all")), counted
+    )

@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from salience.engagement import pipeline
+from salience.engagement.features import feature_settings
 from salience.engagement.pipeline import FEATURES, LOG_ODDS, SCALED, Penalty
 from salience.engagement.tasks import Task
 from salience.engagement.windows import Windows
@@ -47,7 +48,8 @@ class Trained:
     network: "Network | None"
     base_rate: float
     about: Mapping[str, Any]
-    """JSON values: the penalty chosen, the log-loss by penalty, the share of negatives, hash collisions."""
+    """JSON values: the penalty, the log-loss of each, the share of negatives, hash collisions; the end of what any step
+    saw, and the settings that its features depend on."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ def train(
         "hash_collision_share": pipeline.collisions(rows.where(split.in_refit), second.prepared, task.inputs),
         "calibration": settings.calibration if _can_calibrate(test_counts) else "none: too few of a label",
         "windows": split.protocol,
+        "seen_until": split.test_end.isoformat(),
+        "feature_settings": feature_settings(settings),
     }
     second.release()
     return Trained(judged, published, network, train_counts.positives / train_counts.rows, about)

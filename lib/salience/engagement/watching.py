@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import reduce
+from math import ceil
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.engagement.drift import SCORE, calibration_drift, feature_drift
-from salience.engagement.exposures import end_of
 from salience.engagement.features import LOCAL_HOUR_X_WEEKDAY
 from salience.engagement.learning import with_score
 from salience.engagement.pipeline import PIPELINE, P
@@ -31,8 +31,8 @@ def recent(rows: DataFrame, task: Task, as_of: date, days: int) -> DataFrame:
         as_of: last UTC day that is known.
         days: how many.
     """
-    since = end_of(as_of) - F.lit(task.label_window + timedelta(days=days))
-    return rows.where(F.col("event_time") >= since).withColumn("window", F.to_date("event_time"))
+    since = as_of - timedelta(days=ceil(task.label_window / timedelta(days=1)) + days - 1)
+    return rows.withColumn("window", task.day).where(F.col("window") >= F.lit(since))
 
 
 def feature_drifts(rows: DataFrame, models: Mapping[str, LoadedModel], task: Task, as_of: date, days: int) -> DataFrame:
@@ -45,7 +45,7 @@ def feature_drifts(rows: DataFrame, models: Mapping[str, LoadedModel], task: Tas
         as_of: last UTC day that is known.
         days: how many days to compare.
     """
-    newest = rows.where(F.col("event_time") > end_of(as_of) - F.lit(timedelta(days=days)))
+    newest = rows.where(F.col("window") > F.lit(as_of - timedelta(days=days)))
     categories = [name for name in task.inputs.categorical if name not in OF_A_DAY]
     each = (
         feature_drift(
@@ -62,6 +62,8 @@ def feature_drifts(rows: DataFrame, models: Mapping[str, LoadedModel], task: Tas
 def calibration_drifts(labels: DataFrame, models: Mapping[str, LoadedModel], task: Task) -> DataFrame:
     """Return the rows of gold.engagement_calibration_drift, without release_id, of one label.
 
+    Only rows count that the model has not seen: those that calibrated it agree with it by construction.
+
     Args:
         labels: from `recent`, labelled.
         models: in force, by platform, at least one.
@@ -69,7 +71,7 @@ def calibration_drifts(labels: DataFrame, models: Mapping[str, LoadedModel], tas
     """
     each = (
         calibration_drift(
-            with_score(labels.where(F.col("platform") == platform), model.pipeline(PIPELINE)).select(
+            with_score(_unseen(labels, platform, model), model.pipeline(PIPELINE)).select(
                 "platform", "window", "user_id", P, F.col(task.inputs.label).alias("outcome")
             )
         )
@@ -77,3 +79,9 @@ def calibration_drifts(labels: DataFrame, models: Mapping[str, LoadedModel], tas
     )
     named = F.lit(task.inputs.label).alias("label"), F.lit(LOGISTIC).alias("model")
     return reduce(DataFrame.unionByName, each).select("*", *named)
+
+
+def _unseen(labels: DataFrame, platform: str, model: LoadedModel) -> DataFrame:
+    """Return a platform's rows from the end of the window that its model was calibrated on, on."""
+    seen = F.lit(model.manifest["seen_until"]).cast("timestamp")
+    return labels.where((F.col("platform") == platform) & (F.col("event_time") >= seen))

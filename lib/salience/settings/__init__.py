@@ -126,6 +126,8 @@ class EngagementSettings(Group):
 
     window_days: int = Field(ge=2, le=MAX_DAYS)
     """Days of exposures, the as-of day included."""
+    history_days: int = Field(ge=0, le=MAX_DAYS)
+    """Days before these that counters know too, so that the oldest exposures have a past like the newest."""
     label_hours: int = Field(ge=1, le=24 * MAX_DAYS)
     """An exposure is positive if engagement follows within this many hours."""
     positive_actions: list[Action] = Field(min_length=1)
@@ -163,9 +165,9 @@ class EngagementSettings(Group):
     @model_validator(mode="after")
     def _numbers_are_large_enough(self) -> "EngagementSettings":
         # Sums of 2^(age / half-life) have to stay below the largest double, 2^1024.
-        least = self.window_days / 1000
+        least = (self.window_days + self.history_days) / 1000
         if min(self.half_lives_days) < least:
-            raise ValueError(f"half_lives_days must be at least window_days / 1000 ({least:g})")
+            raise ValueError(f"half_lives_days must be at least (window_days + history_days) / 1000, {least:g}")
         if len(set(self.half_lives_days)) < len(self.half_lives_days):
             raise ValueError("half_lives_days names one twice")
         least_days = self.validation_days + self.test_days + 3 * self.label_hours / 24

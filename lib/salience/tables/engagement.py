@@ -22,8 +22,8 @@ SCORES = Table(
         Column(
             "contributions",
             "array<struct<feature:string,contribution:double>>",
-            "what counted most, largest first: log odds before calibration, against the average exposure of the "
-            "training window; null unless asked for",
+            "what counted most, largest first: log odds before calibration, against the average of the rows "
+            "that taught the model; null unless asked for",
         ),
     ),
     key=("platform", "user_id", "content_id", "model"),
