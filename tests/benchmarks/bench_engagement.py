@@ -45,7 +45,13 @@ AS_OF = date(2026, 11, 14)
 ROWS_A_DAY, DAYS = 100_000, 25
 WORLDS = 1_000
 SIZES = {"200k": 200_000, "1m": 1_000_000, "5m": 5_000_000}
-PLANTED = ("simulate.users=3000", "simulate.contents=2000", "simulate.days=60", "simulate.events=2000000")
+PLANTED = (
+    "simulate.users=3000",
+    "simulate.contents=2000",
+    "simulate.days=60",
+    "simulate.events=2000000",
+    "clean.thresholds.volume.min_ratio=0",
+)
 AUC_GOAL = "at most .01"
 OPEN_BANDIT = (
     "platforms=[openbandit]",

@@ -236,17 +236,15 @@ def test_who_comes_often_is_expected_back_and_who_refuses_is_not_asked_for(spark
         for at in days
         if draw.random() < (0.7 if name in EAGER else 0.06)
     ]
-    fill(spark, warehouse, [*log(), *rows, {"user": SHY[0], "content_id": "c0", "at": "10 10:00", "action": "play"}])
+    fill(spark, warehouse, rows)
     release = open_release()
-    for main in (build_profiles.main, find_candidates, train_engagement.main, score_engagement.main):
+    for main in (train_engagement.main, score_engagement.main):
         assert run(main, release, "engagement.window_days=45", "engagement.history_days=0") == 0
-    p = {
-        row["user_id"].rstrip("0"): row["p_return_7d"] for row in rows_of(warehouse, engagement.RETURN_SCORES, release)
-    }
-    names = {name: silver_rows.user(name).rstrip("0") for name in (*EAGER, *SHY)}
-    assert p.keys() == set(names.values())
-    evaluation = rows_of(warehouse, engagement.EVALUATION, release)
-    assert {row["label"] for row in evaluation} == {"engage_24h", "return_7d"}
+    p = {row["user_id"]: row["p_return_7d"] for row in rows_of(warehouse, engagement.RETURN_SCORES, release)}
+    often, seldom = ([p[user] for user in map(silver_rows.user, some) if user in p] for some in (EAGER, SHY))
+    assert len(often) == len(EAGER) and silver_rows.user(REFUSING) not in p
+    assert min(often) > 0.5 > sum(seldom) / len(seldom)
+    assert {row["label"] for row in rows_of(warehouse, engagement.EVALUATION, release)} == {"return_7d"}
 
 
 @pytest.mark.slow
