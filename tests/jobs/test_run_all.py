@@ -62,7 +62,7 @@ def main_job(spark, tmp_path_factory):
 def test_every_table_of_the_data_layers_is_filled(main_job):
     empty = {str(table) for table in catalog.TABLES if table.layer != "ops" and not main_job.left.get(str(table))}
     # Everyone gets a full list here, so no shortfall is recorded; confidence is learned on request; the logs end
-    # before lists are in force, and are too short to learn who comes back; no day is later than what the first model saw.
+    # before lists are in force, and are too short to learn who comes back; the first model saw every labelled day.
     unfilled = (recommendations.SHORTFALLS, recommendations.ABLATION, outcomes.OUTCOMES, engagement.RETURN_SCORES)
     unfilled += (engagement.CALIBRATION_DRIFT,)
     assert empty == UNSIMULATED | {str(table) for table in unfilled}
