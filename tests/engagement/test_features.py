@@ -255,8 +255,7 @@ def test_interest_is_by_the_latest_factors_before_the_exposure(spark, engagement
 
     made = {"3": ([1.0, 2.0], [0.5, 0.25]), "5": ([0.0, 3.0], [4.0, -0.5]), "6": ([9.0, 9.0], [9.0, 9.0])}
     snapshots = [
-        ("feed", LoadedModel("", factors(*of), {"cut": instant(f"{day} 00:00").isoformat()}))
-        for day, of in made.items()
+        ("feed", LoadedModel(factors(*of), {"cut": instant(f"{day} 00:00").isoformat()})) for day, of in made.items()
     ]
     exposed = exposures(interactions(spark, rows), AS_OF, engagement)
     found = features(exposed, catalogue, AS_OF, engagement, interest(snapshots)).orderBy("event_id").collect()

@@ -24,9 +24,10 @@ def blas(spark: SparkSession) -> str:
 class LoadedModel:
     """A model's frames by name, and what its manifest says."""
 
-    path: str
     frames: Mapping[str, DataFrame]
     manifest: Mapping[str, Any]
+    path: str = ""
+    """Where its files lie; none for one that was never saved."""
 
     def pipeline(self, name: str) -> PipelineModel:
         """Read a fitted pipeline. Reading one runs the code that its files name, so it has to be intact.
@@ -92,7 +93,7 @@ class ModelStore:
             raise InputError(f"model {saved.path}: its files changed since it was saved; train it again")
         manifest = json.loads(self.spark.read.text(f"{saved.path}/manifest").head()["value"])  # type: ignore[index]
         frames = {name: self.spark.read.parquet(f"{saved.path}/{name}") for name in manifest["frames"]}
-        return LoadedModel(saved.path, frames, manifest)
+        return LoadedModel(frames, manifest, saved.path)
 
     def is_intact(self, saved: SavedModel) -> bool:
         """Return whether a model's files are there and those that were saved."""
