@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 from scipy.stats import chi2, norm
 
 from salience.engagement.drift import audits, calibration_drift, drifted, feature_drift, reference
-from salience.settings import DriftSettings
+from salience.settings.engagement import DriftSettings
 from salience.stats.small_cells import suppressed
 from salience.tables import engagement as tables
 from salience.tables.conform import conform

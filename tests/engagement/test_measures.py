@@ -11,7 +11,6 @@ from sklearn.metrics import average_precision_score, brier_score_loss, log_loss,
 from salience.engagement.measures import (
     METRICS,
     Histogram,
-    calibration,
     ece,
     estimates,
     interval,
@@ -20,6 +19,7 @@ from salience.engagement.measures import (
     reliability,
     roc_auc,
 )
+from salience.engagement.recalibration import calibration
 
 COST, VALUE = 1.0, 4.0
 

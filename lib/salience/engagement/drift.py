@@ -11,7 +11,7 @@ from math import log
 from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from salience.settings import DriftSettings
+from salience.settings.engagement import DriftSettings
 from salience.stats.intervals import ratio_high, ratio_low
 from salience.stats.small_cells import PEOPLE, SUPPRESSED
 from salience.tables import engagement as tables

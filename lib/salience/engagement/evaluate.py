@@ -14,7 +14,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from salience.engagement.measures import CLIP, Doubles, Histogram, Places, estimates, log_odds, reliability
+from salience.engagement.measures import CLIP, Histogram, Places, estimates, log_odds, reliability
+from salience.engagement.recalibration import Doubles
 from salience.stats.bootstrap import poisson_weights
 from salience.stats.small_cells import PEOPLE, SUPPRESSED
 
