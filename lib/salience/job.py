@@ -197,15 +197,10 @@ class Job:
     def earlier_models(self, kind: str, made_by: str) -> dict[str, LoadedModel]:
         """Return each platform's model that was in force on the day before the as-of day, else the release's own."""
         before = releases.newest(self.warehouse, (self.as_of - timedelta(days=1)).isoformat())
-        saved = (
-            {name.rsplit("/", 1)[-1]: of for name, of in before.models.items() if name.startswith(f"{kind}/")}
-            if before
-            else {}
-        )
-        found = {
-            platform: self.models.load(of) for platform, of in saved.items() if platform in self.settings.platforms
-        }
-        return found or self.platform_models(kind, made_by)
+        saved = {} if before is None else before.models
+        names = {platform: f"{kind}/{platform}" for platform in self.settings.platforms}
+        there = {p: saved[name] for p, name in names.items() if name in saved and self.models.is_there(saved[name])}
+        return self.platform_models(kind, made_by) | {p: self.models.load(of) for p, of in there.items()}
 
     def models_of(self, kind: str) -> Iterator[tuple[str, LoadedModel]]:
         """Yield platform and model of all kinds that begin like this and that this run's release may use."""
