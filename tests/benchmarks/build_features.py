@@ -11,11 +11,16 @@ from pyspark.sql import functions as F
 
 from benchmarks.apart import CONF
 from benchmarks.exposure_log import LAST
+from salience.engagement import pipeline
 from salience.engagement.exposures import exposures
 from salience.engagement.features import features
+from salience.engagement.pipeline import Inputs, Penalty
 from salience.recommend.caching import kept
 from salience.session import build_session
 from salience.settings import load_settings
+
+KEYS = ("content", "user", "user_creator", "user_tag")
+"""What the peer counts by, too."""
 
 
 def shuffled_bytes(spark: SparkSession) -> int:
@@ -37,6 +42,22 @@ def built(spark: SparkSession, folder: Path, conf: Path) -> dict[str, Any]:
         return {"s": seconds, "moved_bytes": shuffled_bytes(spark) - moved, "rows": exposed.count()}
 
 
+def fitted(spark: SparkSession, folder: Path, conf: Path) -> float:
+    """Return the seconds that standard scores and a regression on KEYS' counters take, with the features at hand."""
+    settings = load_settings(conf, "local", {}).engagement
+    interactions, contents = (spark.read.parquet(str(folder / name)) for name in ("interactions", "contents"))
+    known = features(exposures(interactions, LAST, settings), contents, LAST, settings, None)
+    names = tuple(name for name in known.columns if name.startswith(tuple(f"{key}_e" for key in KEYS)))
+    label = F.col("engaged_at").isNotNull().cast("double").alias("label")
+    with kept(known.select("event_id", label, *names)) as rows:
+        count = rows.count()
+        begun = monotonic()
+        matrix = pipeline.ordered(rows, count, "event_id").persist()
+        prepared = pipeline.prepare(matrix, Inputs("label", names, ()), settings)
+        pipeline.fit(prepared.transform(matrix), "label", Penalty(0.001, 0.0), 1.0)
+        return monotonic() - begun
+
+
 def sums(spark: SparkSession, folder: Path, conf: Path) -> dict[str, float]:
     """Return the sums of the features that count exposures."""
     settings = load_settings(conf, "local", {}).engagement
@@ -55,8 +76,9 @@ def main() -> None:
     built(spark, asked.folders[0], CONF)
     runs = [{f.name: built(spark, f, CONF) for f in asked.folders} for _ in range(asked.repeats)]
     told = sums(spark, asked.folders[1], CONF)
+    fits = [fitted(spark, asked.folders[1], CONF) for _ in range(asked.repeats)]
     spark.stop()
-    print(json.dumps({"runs": runs, "sums": told}))
+    print(json.dumps({"runs": runs, "sums": told, "fits_s": fits}))
 
 
 if __name__ == "__main__":

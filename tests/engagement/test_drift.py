@@ -12,6 +12,8 @@ from salience.stats.small_cells import suppressed
 from salience.tables import engagement as tables
 from salience.tables.conform import conform
 
+pytestmark = pytest.mark.integration  # many resamplings: make check would take too long
+
 EDGES = np.arange(-2, 2.5, 0.5)
 DAY = date(2026, 11, 6)
 LIMITS = DriftSettings(days=3, most_psi=0.25, most_miscalibration=0.3)

@@ -203,6 +203,7 @@ def test_tags_are_those_of_the_version_in_force_at_each_event(spark, engagement)
     assert [row["user_tag_engagement_7d"] for row in found[1:]] == pytest.approx([liked_art, untouched_food], rel=1e-12)
 
 
+@pytest.mark.integration
 def test_a_candidate_gets_the_features_of_an_exposure_at_that_instant(spark, engagement, catalogue):
     rows = random_log(seed=7, rows=120)
     exposed = exposures(interactions(spark, rows), AS_OF, engagement)
@@ -236,6 +237,7 @@ def test_the_longest_history_and_the_shortest_half_life_leave_numbers(spark, set
     assert by_time[2]["user_exposures_6d"] == pytest.approx(0, abs=1e-100)
 
 
+@pytest.mark.integration
 def test_interest_is_by_the_latest_factors_before_the_exposure(spark, engagement, catalogue):
     rows = [
         {"user": "ann", "at": "2 23:59:59"},

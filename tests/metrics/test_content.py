@@ -71,6 +71,7 @@ def test_one_person_alone_gives_a_rate_without_an_interval(spark):
     assert ends == pytest.approx([wilson.low, 1.0], rel=1e-12)
 
 
+@pytest.mark.integration
 def test_a_play_is_complete_from_19_of_20_seconds_on_and_counts_only_if_its_length_is_known(spark):
     def play(dwell=None, length=None):
         return {"user": "ann", "action": "play"} | {

@@ -157,6 +157,7 @@ def test_nothing_outside_the_window_counts(spark):
     assert known["feed", "ann"]["interest_tags"] == [{"tag": "pets", "weight": 1.0}]
 
 
+@pytest.mark.integration
 def test_profiles_do_not_depend_on_the_partitioning(spark):
     events = [
         {"user": "ann", "at": f"{1 + n % 19} {n % 24:02d}:{n % 60:02d}", "action": "like", "content_id": f"c{n % 7}"}

@@ -71,6 +71,7 @@ def test_windows_follow_each_other_and_the_last_one_ends_with_what_is_known(quic
     ]
 
 
+@pytest.mark.integration
 def test_what_could_not_be_shown_when_a_window_began_is_in_no_list(spark, quick):
     """Everybody who likes a, b and c likes `gone` too; who lacks it would get it before d, which few like."""
     fans = [(f"x{n}", name, "like", 8) for n in range(6) for name in ("a", "b", "c", "gone")]

@@ -11,6 +11,8 @@ from salience.tables import recommendations, silver
 from salience.tables.conform import conform
 from tests.recommend.rows import CUT, contents, days_before, interactions, users
 
+pytestmark = pytest.mark.integration  # whole ladders: make check would take too long
+
 
 @pytest.fixture
 def three(settings):

@@ -17,6 +17,8 @@ from salience.tables.conform import conform
 from salience.tables.rows import as_frame
 from tests.recommend.rows import AS_OF, CUT, contents, days_before, interactions
 
+pytestmark = pytest.mark.integration  # many fits: make check would take too long
+
 GROUP = ["segment", "model"]
 
 
@@ -59,7 +61,6 @@ def test_popularity_shows_the_best_unseen_content_that_was_available(spark, quic
         assert rows["popularity_all_time"]["recall"] == 1.0
 
 
-@pytest.mark.integration
 def test_means_are_over_the_judged_people_and_als_finds_what_alike_people_like(spark, quick):
     # Two tastes; each person has yet to find the one content that all others of their taste like.
     rows = [
@@ -103,7 +104,6 @@ def test_a_compared_model_that_the_catalogue_is_too_large_for_is_told_and_left_o
     assert line.startswith("ease is not judged: ease: ") and "leave ease out" in line
 
 
-@pytest.mark.integration
 def test_the_report_has_every_model_with_paired_intervals_and_conforms_to_its_contract(spark, quick, year):
     windows = cuts(AS_OF, quick.evaluation_days)
     choice = choose(year, contents(spark), windows, quick)

@@ -57,6 +57,7 @@ def trained(spark):
     return preferences, users, model, items, in_six
 
 
+@pytest.mark.integration
 def test_factors_solved_from_a_history_equal_those_that_mllib_ends_with(trained):
     preferences, users, model, *_ = trained
     folded = {r["user_id"]: np.array(r["features"]) for r in fold_in(histories(preferences), model).collect()}

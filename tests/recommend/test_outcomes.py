@@ -10,6 +10,8 @@ from salience.recommend.outcomes import outcomes
 from salience.tables.outcomes import OUTCOMES
 from salience.tables.suppression import publishable
 
+pytestmark = pytest.mark.integration  # many resamplings: make check would take too long
+
 DAY = date(2026, 11, 11)
 LISTS = (
     "event_date date, platform string, release_id string, arm string, user_id string, rank int, content_id string, "
@@ -112,7 +114,6 @@ def test_the_personalised_are_compared_with_who_is_held_out_where_both_are_enoug
     assert figures(measured(lists, events, min_people=4)[PERSONALISED, "all"], *less) == (None, None)
 
 
-@pytest.mark.integration
 def test_the_intervals_of_the_differences_hold_a_planted_effect_as_often_as_they_say(spark, settings):
     worlds, generator = 1000, np.random.default_rng(7)
     arms = [(PERSONALISED, 160, 0.42), (HELD_OUT, 120, 0.3)]

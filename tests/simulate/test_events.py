@@ -38,6 +38,7 @@ def logs(spark, where):
     }
 
 
+@pytest.mark.integration
 def test_rows_depend_on_the_seed_and_not_on_the_partitions(spark, tmp_path):
     few = logs(spark, world(tmp_path, "video", partitions=2))
     assert len(few["interactions"]) > 2500

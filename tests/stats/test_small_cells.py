@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 from itertools import pairwise
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
@@ -67,6 +68,7 @@ def is_safe(people):
     return people == 0 or people >= K
 
 
+@pytest.mark.integration  # hundreds of tables: make check would take too long
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(drawn=st.lists(worlds, min_size=15, max_size=25))
 def test_no_figure_difference_or_rest_is_about_fewer_than_k_people_and_what_is_shown_is_exact(spark, drawn):

@@ -14,6 +14,8 @@ from salience.tables import silver
 from salience.tables.contract import Kind, Table, required
 from salience.tables.shared import EVENT_DATE, PLATFORM
 
+pytestmark = pytest.mark.integration  # commits one after another: make check would take too long
+
 TABLE = Table(
     layer="silver",
     name="things",
