@@ -6,11 +6,16 @@ AIRFLOW_BIN := .venv-airflow/bin
 AIRFLOW_READY := .venv-airflow/.ready
 # Half of a test's time is spent on one core; the tests of a file share what it sets up.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+AIRFLOW := env PATH="$(CURDIR)/$(BIN):$(CURDIR)/$(AIRFLOW_BIN):$$PATH" AIRFLOW_HOME="$(CURDIR)/data/airflow" \
+	AIRFLOW__CORE__DAGS_FOLDER="$(CURDIR)/airflow_dags" AIRFLOW__CORE__LOAD_EXAMPLES=False \
+	AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True AIRFLOW__API__HOST=127.0.0.1 AIRFLOW_SALIENCE_ENV=local \
+	AIRFLOW_CONN_SPARK_DEFAULT='{"conn_type": "spark", "host": "local[2]", "extra": {"spark-binary": "spark-submit", "deploy-mode": "client"}}' \
+	$(AIRFLOW_BIN)/airflow
 AIRFLOW_PYTEST := $(AIRFLOW_BIN)/pytest -p no:cacheprovider -c airflow_dags/pytest.ini tests/dags
 DEMO_DAY ?= 2026-11-14
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-airflow demo check test test-all trials bench bench-clean bench-quality bench-recommend bench-rerank bench-engagement \
+.PHONY: help setup setup-airflow airflow demo check test test-all trials bench bench-clean bench-quality bench-recommend bench-rerank bench-engagement \
 	lint package clean
 
 help: ## list the targets
@@ -37,6 +42,12 @@ $(AIRFLOW_READY): conf/pins-airflow.txt
 
 demo: setup ## simulate logs, run every step on them, print a summary (data/demo)
 	@$(BIN)/python jobs/run_all.py --env local --date $(DEMO_DAY) --simulate
+
+airflow: setup setup-airflow ## start Airflow on this machine, connected to the demo's logs and tables (data/airflow): http://127.0.0.1:8080
+	@$(AIRFLOW) db migrate >/dev/null
+	@$(AIRFLOW) pools set salience 1 "Spark jobs at once" >/dev/null
+	@echo "open http://127.0.0.1:8080 (README.md, On Airflow, says what to click); Ctrl-C ends it"
+	@$(AIRFLOW) standalone
 
 check: setup lint ## lint, types, import rules and unit tests
 	$(PYTEST) -m "not integration"

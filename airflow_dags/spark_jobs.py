@@ -1,27 +1,51 @@
 """What Salience's DAGs share: where the project is, how a job is submitted, and which failures are worth a retry.
 
-Two variables of the Airflow workers decide it, read when a DAG is parsed:
+Variables of the Airflow workers decide it, read when a DAG is parsed:
 
-    AIRFLOW_SALIENCE_ENV     cluster (default) or local: which conf/<env>.yaml and conf/spark/<env>.conf
-    AIRFLOW_SALIENCE_HOME    folder that holds jobs/ and conf/; by default the one above this file's
+    AIRFLOW_SALIENCE_ENV         cluster (default) or local: which conf/<env>.yaml and conf/spark/<env>.conf
+    AIRFLOW_SALIENCE_HOME        folder that holds jobs/ and conf/; by default the one above this file's
+    AIRFLOW_SALIENCE_ALERT_URL   where alerts are posted, as `alerts` says
+
+The pool `salience` must exist: as many jobs run at once as it has slots.
 """
 
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from contextlib import chdir
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import yaml
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import Context, RetryDecision, RetryPolicy
+from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
+from airflow.sdk import (
+    Asset,
+    Context,
+    CronDataIntervalTimetable,
+    DeadlineAlert,
+    DeadlineReference,
+    RetryDecision,
+    RetryPolicy,
+    SyncCallback,
+)
+
+import alerts
+from outlets import OUTLETS
 
 # Not SALIENCE_ENV and SALIENCE_HOME: SALIENCE_* are settings, and a job refuses a setting that it does not know.
 ENV = os.environ.get("AIRFLOW_SALIENCE_ENV", "cluster")
 HOME = Path(os.environ.get("AIRFLOW_SALIENCE_HOME") or Path(__file__).resolve().parent.parent)
+POOL = "salience"
 
-DAY = "{{ data_interval_start | ds }}"
+DAY = "{{ macros.ds_add(data_interval_end | ds, -1) }}"
+"""The last UTC day of the run's data interval, for a schedule by days or weeks."""
+RELEASE = "{{ ti.xcom_pull(task_ids='open_release') }}"
+DATED, RELEASED = ("--date", DAY), ("--release", RELEASE)
+
 DATA_ERRORS = {2: "input or settings that cannot be used", 3: "a failed audit"}
 """Exit codes that the same input meets again, however often a job is tried."""
 
@@ -49,20 +73,47 @@ RETRIES = {
     "retry_exponential_backoff": 4,
     "max_retry_delay": timedelta(minutes=30),
     "retry_policy": RetryUnlessDataError(),
+    "on_failure_callback": alerts.failed,
 }
 """Default arguments of every task."""
+
+
+def operated(schedule: str | None, late_after_h: int, doc: str) -> dict[str, Any]:
+    """Return arguments of a DAG: one run goes on at a time, and people are told of failures and delays.
+
+    Args:
+        schedule: cron, UTC; a run takes the interval between two of its times. None for a DAG started by hand.
+        late_after_h: hours after which a run that was queued and has not ended is late.
+        doc: Markdown for those who operate it.
+    """
+    return {
+        "schedule": schedule and CronDataIntervalTimetable(schedule, timezone="UTC"),
+        "start_date": datetime(2026, 1, 1, 4, tzinfo=UTC),
+        "catchup": False,
+        "max_active_runs": 1,
+        "default_args": RETRIES,
+        "deadline": DeadlineAlert(
+            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            interval=timedelta(hours=late_after_h),
+            callback=SyncCallback(alerts.late, kwargs={"hours": late_after_h}),
+        ),
+        "doc_md": doc,
+        "tags": ["salience"],
+    }
 
 
 class JobOperator(SparkSubmitOperator):
     """One job, submitted from the project's folder, where the relative paths in conf/ start."""
 
-    def __init__(self, *, job: str, arguments: tuple[str, ...], **kwargs: object) -> None:
+    def __init__(self, *, job: str, arguments: tuple[str, ...], **kwargs: Any) -> None:
         super().__init__(
             application=f"{HOME}/jobs/{job}.py",
             application_args=["--env", ENV, *arguments],
             conn_id="spark_default",
             properties_file=f"{HOME}/conf/spark/{ENV}.conf",
             name=f"salience {job}",
+            pool=POOL,
+            outlets=[Asset(table) for table in OUTLETS.get(job, ())],
             **kwargs,
         )
 
@@ -72,9 +123,9 @@ class JobOperator(SparkSubmitOperator):
             super().execute(context)
 
 
-def submit(job: str, *arguments: str) -> JobOperator:
+def submit(job: str, *arguments: str, task_id: str | None = None) -> JobOperator:
     """Return the task that runs jobs/<job>.py with these arguments beside `--env`."""
-    return JobOperator(task_id=job, job=job, arguments=arguments)
+    return JobOperator(task_id=task_id or job, job=job, arguments=arguments)
 
 
 def open_release() -> BashOperator:
@@ -92,7 +143,34 @@ def open_release() -> BashOperator:
             f"grep -E '{RELEASE_ID}' <<< \"$told\" | tail -n 1"
         ),
         cwd=str(HOME),
+        pool=POOL,
     )
 
 
-RELEASE = "{{ ti.xcom_pull(task_ids='open_release') }}"
+def wait_for(dag_id: str) -> ExternalTaskSensor:
+    """Return the task that waits until a daily DAG's run for the interval's last day has succeeded, half a day at most.
+
+    It goes on waiting where that run fails, so that mending the one mends both. The run is the one that the schedule,
+    or a backfill, made for that day: started by hand, it would have another logical date.
+    """
+    return ExternalTaskSensor(
+        task_id=f"wait_for_{dag_id}",
+        external_dag_id=dag_id,
+        execution_date_fn=_last_day,
+        mode="reschedule",
+        poke_interval=60,
+        timeout=12 * 3600,
+        retries=0,
+    )
+
+
+def _last_day(_: datetime, data_interval_end: datetime) -> datetime:
+    return data_interval_end - timedelta(days=1)
+
+
+def platforms() -> Sequence[str]:
+    """Return the platforms that the jobs' settings name: SALIENCE_PLATFORMS, else conf/<env>.yaml, else base.yaml."""
+    named = yaml.safe_load(os.environ.get("SALIENCE_PLATFORMS", "null"))
+    for file in (HOME / "conf" / f"{ENV}.yaml", HOME / "conf" / "base.yaml"):
+        named = named or (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("platforms")
+    return [str(name) for name in named]

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from salience.interactions.retention import require_settled
 from salience.job import Job, run_job
-from salience.tables.erasing import vacuum
 from salience.tables.retention import AGEING, delete_before
+from salience.tables.upkeep import vacuum
 
 
 def main(job: Job) -> None:

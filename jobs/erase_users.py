@@ -6,7 +6,7 @@ it again with the same list whenever a run died, and after the time that the las
 """
 
 import os
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from math import inf
 
 from salience.interactions.erasing import erase, read_list, report, require_known
@@ -47,7 +47,8 @@ def main(job: Job) -> None:
 def extra(parser: ArgumentParser) -> None:
     parser.add_argument("--platform", required=True, help="platform as named in conf/sources")
     parser.add_argument("--list", required=True, metavar="FILE", help="text file with one raw id a line")
-    parser.add_argument("--allow-unknown", action="store_true", help="record ids of which nothing is held, too")
+    whether = {"action": BooleanOptionalAction, "default": False}
+    parser.add_argument("--allow-unknown", **whether, help="record ids of which nothing is held, too")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 A day is that on which the 24 hours after some lists came into force end; days before which none did have no rows. Reads
 ops.releases, the gold.recommendations that they name and silver.interactions; writes gold.recommendation_outcomes,
-without figures about few people (privacy.min_cell_people). Other days whose events changed since are measured anew.
+without figures about few people (privacy.min_cell_people). Other days whose events changed since are measured anew,
+unless the lists of a later day were deleted since they were old.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from salience.recommend.outcomes import COUNTED, outcomes
 from salience.settings import settings_as_json
 from salience.tables import outcomes as tables
 from salience.tables import recommendations
-from salience.tables.in_force import in_force_by_day
+from salience.tables.in_force import first_kept_day, in_force_by_day
 
 
 def main(job: Job) -> None:
@@ -46,7 +47,7 @@ def main(job: Job) -> None:
 
     by = settings_as_json(settings, {"relevant_actions", "relevant_rating"})
     by = f"{by} {settings.holdout.min_people} people an arm"
-    measuring.measure(tables.OUTCOMES, 2, by, rows, totals)
+    measuring.measure(tables.OUTCOMES, 2, by, rows, totals, first_kept_day(job.warehouse, in_force))
 
 
 if __name__ == "__main__":

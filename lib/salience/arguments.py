@@ -22,13 +22,14 @@ def argument_parser(main: Callable[..., Any], interval: bool) -> argparse.Argume
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
     parser.add_argument("--release", metavar="ID", help="release to work for, as printed by open_release.py")
     if interval:
-        parser.add_argument("--date", type=_day, metavar="DAY", help="the one day to work on")
-        parser.add_argument("--from", dest="from_day", type=_day, metavar="DAY", help="first day")
-        parser.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help="last day, included")
+        parser.add_argument("--date", type=day_of, metavar="DAY", help="the one day to work on")
+        parser.add_argument("--from", dest="from_day", type=day_of, metavar="DAY", help="first day")
+        parser.add_argument("--to", dest="to_day", type=day_of, metavar="DAY", help="last day, included")
     return parser
 
 
-def _day(text: str) -> date:
+def day_of(text: str) -> date:
+    """Return the day of an argument."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -37,7 +38,7 @@ def _day(text: str) -> date:
 
 def days_of(text: str) -> list[date]:
     """Return the days of an argument that names several, parted by commas."""
-    return [_day(part.strip()) for part in text.split(",")]
+    return [day_of(part.strip()) for part in text.split(",")]
 
 
 def count_of(text: str) -> int:

@@ -40,7 +40,15 @@ class Measuring:
         if not any(span.first <= job.as_of for span in self._log.values()):
             raise job.no_past()
 
-    def measure(self, table: Table, window_days: int, by: str, rows: Rows, totals: Totals = nothing) -> None:
+    def measure(
+        self,
+        table: Table,
+        window_days: int,
+        by: str,
+        rows: Rows,
+        totals: Totals = nothing,
+        first_day: date = date.min,
+    ) -> None:
         """Measure a table and replace its days.
 
         Args:
@@ -48,12 +56,14 @@ class Measuring:
             window_days: days of interactions that a row looks back on, the day itself included.
             by: the settings that the figures depend on.
             rows, totals: see there.
+            first_day: days before it stay as they were measured, since something else that they rest on is gone.
         """
         job, fewest = self.job, self.job.settings.privacy.min_cell_people
         measured_by = f"{self.platforms} {by} of {fewest} people at least"
         notes = job.warehouse.notes(table) if job.warehouse.exists(table) else []
         first_whole = retention.first_whole_day(job.warehouse, table, self.platforms, window_days)
-        todo = plan(job.days, self._log, self._notes, notes, window_days, measured_by, first_whole)
+        first = max(first_whole or date.min, first_day)
+        todo = plan(job.days, self._log, self._notes, notes, window_days, measured_by, first)
         place = f"{todo.days[0]} to {todo.days[-1]}"
         job.say(f"measuring {table} on {len(todo.days)} days, {place}")
         with kept(rows(todo.days)) as measured:

@@ -13,7 +13,10 @@ from salience.tables.warehouse import Warehouse
 
 pytestmark = pytest.mark.integration
 
-FEED, VIDEO, NEW_FEED = (SavedModel(f"models/{name}", f"hash of {name}") for name in ("feed", "video", "new feed"))
+FEED, VIDEO, NEW_FEED = (
+    SavedModel(f"models/{release}/als/{name}/a run", f"hash of {name} of {release}")
+    for release, name in ((FIRST, "feed"), (SECOND, "video"), (SECOND, "feed"))
+)
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ from salience.settings import CleanSettings, Settings
 from salience.sources.mapping import BRONZE_TABLES
 from salience.tables import erasing, releases, silver
 from salience.tables.contract import Table
-from salience.tables.erasing import Kept
 from salience.tables.storage import open_folder, opening
+from salience.tables.upkeep import Kept, vacuum
 from salience.tables.warehouse import Warehouse
 
 Say = Callable[[str], None]
@@ -164,7 +164,7 @@ def erase(
         # Rejected events have no id of a person, but named events of theirs.
         of_people = [*BRONZE_TABLES.values(), silver.REJECTED_EVENTS, *erasing.tables_of_people()]
         there = [table for table in of_people if warehouse.exists(table)]
-        done.kept = erasing.vacuum(warehouse, there, settings.erasure.vacuum_retention_hours)
+        done.kept = vacuum(warehouse, there, settings.erasure.vacuum_retention_hours)
     finally:
         people.unpersist()
     return done

@@ -104,6 +104,11 @@ class ModelStore:
         file_system, path = open_folder(self.spark, saved.path)
         return bool(file_system.exists(path))
 
+    def delete_release(self, release_id: str) -> bool:
+        """Delete all models of a release; return whether there were any."""
+        file_system, path = open_folder(self.spark, f"{self.root}/{release_id}")
+        return bool(file_system.exists(path) and file_system.delete(path, True))
+
     def below(self, path: str) -> str:
         """Return where a model lies below the store, wherever that lay when it was saved."""
         return path.removeprefix(self.root).strip("/").rsplit("/models/", 1)[-1]

@@ -152,10 +152,13 @@ class RetentionSettings(Group):
 
 
 class ReleaseSettings(Group):
-    """How releases are published."""
+    """How releases are published, and how long they stay."""
 
     publish_attempts: int = Field(ge=1)
     """How often publishing is tried when other runs publish at the same time."""
+    retention_days: int | None = Field(ge=1, le=MAX_DAYS)
+    """Days, the as-of day of jobs/delete_old_releases.py included, that a release stays after it was published last, or
+    opened; null for ever. One that the row in force names stays, whatever its age."""
     register_views: bool
     """Whether publishing and rolling back register tables and `current.*` views in the session's catalog: of use where
     that is a Hive metastore (spark.sql.catalogImplementation=hive), in which other sessions find them."""

@@ -1,12 +1,9 @@
 """Takes erased people out of silver and gold, wherever a contract says that a column names people."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from delta.tables import DeltaTable
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -20,16 +17,6 @@ from salience.tables.warehouse import Warehouse
 _PERSON, _CREATOR = re.compile(r"(^|_)(user|unit)_id$"), re.compile(r"(^|_)creator_id$")
 _SEVERAL = re.compile(r"(^|_)(users|creators)$")
 _GONE = "__gone"
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Files that a table uses no more and that are kept all the same."""
-
-    table: Table
-    files: int
-    until: datetime
-    """UTC; vacuuming deletes the last of them from then on."""
 
 
 def names_a_person(name: str) -> bool:
@@ -117,29 +104,6 @@ def sweep(warehouse: Warehouse, table: Table, platform: str, people: DataFrame) 
         nameless: dict[str, SparkColumn] | None = {column.name: F.lit(None).cast("string")}
         condition = f"{here}stored.{column.name} = given.user_id"
         yield warehouse.merge(table, F.broadcast(people), condition, None if deletes else nameless, note)
-
-
-def vacuum(warehouse: Warehouse, tables: Sequence[Table], hours: float) -> list[Kept]:
-    """Delete the files that existing tables have not used for some hours, and return what is kept for now.
-
-    Versions of tables that need the deleted files cannot be read any more.
-    """
-    session = warehouse.spark.newSession()
-    session.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
-    # Whoever measures again what changed would take its commits for changes; and thousands of tasks would list files.
-    session.conf.set("spark.databricks.delta.vacuum.logging.enabled", "false")
-    few = session.conf.get("spark.sql.shuffle.partitions")
-    session.conf.set("spark.sql.sources.parallelPartitionDiscovery.parallelism", str(few))
-    kept = []
-    for table in tables:
-        statement = f"VACUUM delta.`{warehouse.path(table)}` RETAIN"
-        session.sql(f"{statement} {hours:g} HOURS")
-        files = session.sql(f"{statement} 0 HOURS DRY RUN").count() if hours else 0
-        if files:
-            newest: Any = DeltaTable.forPath(session, warehouse.path(table)).history(1)
-            (changed,) = newest.select(F.unix_timestamp("timestamp")).collect()
-            kept.append(Kept(table, files, datetime.fromtimestamp(changed[0], UTC) + timedelta(hours=hours)))
-    return kept
 
 
 def audit_nobody_erased(warehouse: Warehouse, table: Table, rows: DataFrame, release_id: str) -> list[Audit]:

@@ -1,5 +1,6 @@
 """When readers saw which release's rows of a snapshot table, as ops.releases tells."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -9,6 +10,7 @@ from pyspark.sql import functions as F
 
 from salience.tables import ops
 from salience.tables.contract import Table
+from salience.tables.releases import deleted
 from salience.tables.warehouse import Warehouse
 
 _EPOCH, _DAY_US = datetime(1970, 1, 1, tzinfo=UTC), 86_400_000_000
@@ -21,6 +23,12 @@ class InForce:
     release_id: str
     since: datetime
     until: datetime
+
+
+def first_kept_day(warehouse: Warehouse, in_force: Mapping[date, InForce]) -> date:
+    """Return the day after the last one of `in_force_by_day` whose rows are gone, as their release was old."""
+    gone = deleted(warehouse)
+    return max((day + timedelta(days=1) for day, one in in_force.items() if one.release_id in gone), default=date.min)
 
 
 def in_force_by_day(warehouse: Warehouse, table: Table) -> dict[date, InForce]:

@@ -1,8 +1,11 @@
 """Compare-and-set on ledgers: of runs that insert a row of the same key at once, one does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pyspark.sql import functions as F
+
+from salience.errors import ConflictError
 from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
 from salience.tables.warehouse import Warehouse
@@ -20,3 +23,23 @@ def insert_new(warehouse: Warehouse, ledger: Table, rows: Sequence[Mapping[str, 
     except CONFLICTS:
         return False
     return True
+
+
+def compare_and_set(
+    warehouse: Warehouse, ledger: Table, next_row: Callable[[], dict[str, Any]], attempts: int
+) -> dict[str, Any]:
+    """Insert `next_row()` unless its key is taken; when it is, or another commit came between, read and try again.
+
+    Raises:
+        ConflictError: other runs kept inserting at the same time.
+    """
+    warehouse.ensure(ledger)
+    (key,) = ledger.key
+    for _ in range(attempts):
+        row = next_row()
+        if not insert_new(warehouse, ledger, [row]):
+            continue
+        winner = warehouse.read(ledger).where(F.col(key) == row[key]).head()
+        if winner is not None and winner["run_id"] == row["run_id"]:
+            return row
+    raise ConflictError(f"{ledger}: {attempts} attempts met other runs each time; run it again")

@@ -132,8 +132,10 @@ RELEASES = _ledger(
         required(
             "action",
             "string",
-            "publish, rollback, or erase: what was in force, without what held erased people",
+            "publish, rollback, or erase: what was in force, without what held erased people; or delete: the same as "
+            "before, but old releases are gone",
         ),
+        Column("deleted", "array<string>", "ids of the releases that are gone with this row; null where none are"),
         _RUN,
         required("published_at", "timestamp", "UTC"),
     ),

@@ -6,7 +6,7 @@ runs that publish at once the second sees the first one's row and builds on it.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import Any
@@ -14,10 +14,10 @@ from typing import Any
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
-from salience.errors import ConflictError, InputError
+from salience.errors import InputError
 from salience.tables import catalog, ops
 from salience.tables.contract import Kind, Table
-from salience.tables.ledgers import insert_new
+from salience.tables.ledgers import compare_and_set
 from salience.tables.warehouse import Warehouse
 
 
@@ -59,7 +59,7 @@ def open_release(warehouse: Warehouse, as_of: date, attempts: int) -> str:
             "opened_at": datetime.now(UTC),
         }
 
-    return str(_compare_and_set(warehouse, ops.OPENED_RELEASES, next_row, attempts)["release_id"])
+    return str(compare_and_set(warehouse, ops.OPENED_RELEASES, next_row, attempts)["release_id"])
 
 
 def newest(warehouse: Warehouse, as_of: str | None = None) -> ReleaseRow | None:
@@ -67,7 +67,7 @@ def newest(warehouse: Warehouse, as_of: str | None = None) -> ReleaseRow | None:
 
     Args:
         warehouse: the tables.
-        as_of: ISO day; releases that know later days are left out.
+        as_of: ISO day; releases that know later days are left out, and of an earlier one what was deleted since.
     """
     if not warehouse.exists(ops.RELEASES):
         return None
@@ -75,7 +75,46 @@ def newest(warehouse: Warehouse, as_of: str | None = None) -> ReleaseRow | None:
     if as_of is not None:
         rows = rows.where(F.split_part("release_id", F.lit("."), F.lit(1)) <= as_of)
     row = rows.orderBy(F.col("release_seq").desc()).head()
-    return _release_row(row) if row else None
+    if row is None:
+        return None
+    found = _release_row(row)
+    return found if as_of is None else _still_there(found, deleted(warehouse))
+
+
+def deleted(warehouse: Warehouse) -> set[str]:
+    """Return the ids of all releases that were deleted because they were old."""
+    rows = warehouse.read(ops.RELEASES) if warehouse.exists(ops.RELEASES) else None
+    return set() if rows is None else {row[0] for row in rows.select(F.explode("deleted")).collect()}
+
+
+def delete_old(warehouse: Warehouse, until: datetime, attempts: int) -> list[str]:
+    """Append a row that says which releases are gone, and return all that ever went; the caller deletes their rows.
+
+    Those go that were opened, and published last, before a time, and that the row in force does not name. Where a run
+    dies in between, the next one finds what it left in the list.
+
+    Raises:
+        ConflictError: other runs kept publishing at the same time.
+    """
+
+    def aged(in_force: ReleaseRow) -> list[str]:
+        times = [
+            warehouse.read(table).select("release_id", F.col(time).alias("at"))
+            for table, time in ((ops.OPENED_RELEASES, "opened_at"), (ops.RELEASES, "published_at"))
+        ]
+        last = times[0].unionByName(times[1]).groupBy("release_id").agg(F.max("at").alias("at"))
+        old = {row["release_id"] for row in last.where(F.col("at") < F.lit(until)).collect()}
+        return sorted(old - _named(in_force) - deleted(warehouse))
+
+    def next_row() -> dict[str, Any]:
+        before = newest(warehouse)
+        assert before is not None
+        return {**_again(warehouse, before), "action": "delete", "deleted": aged(before)}
+
+    in_force = newest(warehouse)
+    if in_force is not None and aged(in_force):
+        compare_and_set(warehouse, ops.RELEASES, next_row, attempts)
+    return sorted(deleted(warehouse))
 
 
 def produced(warehouse: Warehouse, release_id: str) -> tuple[dict[str, str], dict[str, SavedModel], dict[str, int]]:
@@ -192,7 +231,7 @@ def publish(warehouse: Warehouse, release_id: str, attempts: int) -> ReleaseRow:
             "published_at": datetime.now(UTC),
         }
 
-    return _release_row(_compare_and_set(warehouse, ops.RELEASES, next_row, attempts))
+    return _release_row(compare_and_set(warehouse, ops.RELEASES, next_row, attempts))
 
 
 def roll_back(
@@ -208,7 +247,7 @@ def roll_back(
             an erasure has withdrawn since.
 
     Raises:
-        InputError: there is no such row.
+        InputError: there is no such row, or what it names was deleted since it was old.
         ConflictError: other runs kept publishing at the same time.
     """
     earlier = published(warehouse, release_seq)
@@ -219,6 +258,12 @@ def roll_back(
     def next_row() -> dict[str, Any]:
         before = newest(warehouse)
         assert before is not None
+        gone = sorted(deleted(warehouse) & _named(earlier))
+        if gone:
+            raise InputError(
+                f"release_seq {release_seq} cannot come back: {', '.join(gone)} was deleted by "
+                "jobs/delete_old_releases.py (release.retention_days); choose a later one"
+            )
         return {
             "release_seq": before.release_seq + 1,
             "release_id": earlier.release_id,
@@ -230,7 +275,7 @@ def roll_back(
             "published_at": datetime.now(UTC),
         }
 
-    return _release_row(_compare_and_set(warehouse, ops.RELEASES, next_row, attempts))
+    return _release_row(compare_and_set(warehouse, ops.RELEASES, next_row, attempts))
 
 
 def published(warehouse: Warehouse, release_seq: int) -> ReleaseRow:
@@ -271,21 +316,42 @@ def leave_out(
         before = newest(warehouse)
         assert before is not None
         tables, kept = left(before)
-        return {
-            "release_seq": before.release_seq + 1,
-            "release_id": before.release_id,
-            "tables": tables,
-            "models": _as_rows(kept),
-            "inputs": dict(before.inputs),
-            "action": "erase",
-            "run_id": warehouse.run_id,
-            "published_at": datetime.now(UTC),
-        }
+        return {**_again(warehouse, before), "tables": tables, "models": _as_rows(kept), "action": "erase"}
 
     in_force = newest(warehouse)
     if in_force is None or left(in_force) == (dict(in_force.tables), dict(in_force.models)):
         return None
-    return _release_row(_compare_and_set(warehouse, ops.RELEASES, next_row, attempts))
+    return _release_row(compare_and_set(warehouse, ops.RELEASES, next_row, attempts))
+
+
+def _again(warehouse: Warehouse, before: ReleaseRow) -> dict[str, Any]:
+    """Return a next row that names what the row in force does."""
+    return {
+        "release_seq": before.release_seq + 1,
+        "release_id": before.release_id,
+        "tables": dict(before.tables),
+        "models": _as_rows(before.models),
+        "inputs": dict(before.inputs),
+        "run_id": warehouse.run_id,
+        "published_at": datetime.now(UTC),
+    }
+
+
+def _of_release(model: SavedModel) -> str:
+    """Return the release that a model, `<root>/<release_id>/<kind>/<platform>/<run_id>`, was saved for."""
+    return model.path.rstrip("/").rsplit("/", 4)[-4]
+
+
+def _named(row: ReleaseRow) -> set[str]:
+    """Return the ids of the releases whose snapshots or models a row names."""
+    return {*row.tables.values(), *map(_of_release, row.models.values())}
+
+
+def _still_there(row: ReleaseRow, gone: Collection[str]) -> ReleaseRow:
+    """Return a row without what releases that are gone held."""
+    tables = {table: release_id for table, release_id in row.tables.items() if release_id not in gone}
+    models = {name: model for name, model in row.models.items() if _of_release(model) not in gone}
+    return replace(row, tables=tables, models=models)
 
 
 def _withdrawn_since(warehouse: Warehouse, release_seq: int) -> set[tuple[str, str]]:
@@ -312,22 +378,6 @@ def require_unpublished(warehouse: Warehouse, release_id: str) -> None:
     rows = warehouse.read(ops.RELEASES) if warehouse.exists(ops.RELEASES) else None
     if rows is not None and not rows.where(F.col("release_id") == release_id).isEmpty():
         raise InputError(f"release {release_id} is published and is never written again; open a new one")
-
-
-def _compare_and_set(
-    warehouse: Warehouse, ledger: Table, next_row: Callable[[], dict[str, Any]], attempts: int
-) -> dict[str, Any]:
-    """Insert `next_row()` unless its key is taken; when it is, or another commit came between, read and try again."""
-    warehouse.ensure(ledger)
-    (key,) = ledger.key
-    for _ in range(attempts):
-        row = next_row()
-        if not insert_new(warehouse, ledger, [row]):
-            continue
-        winner = warehouse.read(ledger).where(F.col(key) == row[key]).head()
-        if winner is not None and winner["run_id"] == row["run_id"]:
-            return row
-    raise ConflictError(f"{ledger}: {attempts} attempts met other runs each time; run it again")
 
 
 def _release_row(row: Row | Mapping[str, Any]) -> ReleaseRow:

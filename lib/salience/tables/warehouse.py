@@ -25,7 +25,8 @@ from salience.tables.storage import as_java, as_list, open_folder, opening
 from salience.tables.stored import Stored, differences, properties, quoted
 
 _HALF_CREATED = ("DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION", "DELTA_TABLE_NOT_FOUND")
-_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+"""The setting of a session that says what its commits note of themselves."""
 
 PartitionValue = str | date
 
@@ -215,7 +216,7 @@ class Warehouse:
         self.require_there(table)
         # Of its own, since this is how a merge's metadata is told, and threads share a session's settings.
         session = self.spark.newSession()
-        session.conf.set(_METADATA, json.dumps({"run_id": self.run_id, **(note or {})}, default=str))
+        session.conf.set(METADATA, json.dumps({"run_id": self.run_id, **(note or {})}, default=str))
         for pause in PAUSES_S:
             stored = DeltaTable.forPath(session, self.path(table)).alias("stored")
             try:

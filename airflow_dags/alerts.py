@@ -1,0 +1,39 @@
+"""Telling people: each alert is an error in Airflow's log and, where AIRFLOW_SALIENCE_ALERT_URL is set, a POST of JSON.
+
+The address is a webhook of a chat or a pager. One that does not answer spoils no run: that is logged, too.
+"""
+
+import json
+import logging
+import os
+from typing import Any
+from urllib.request import Request, urlopen
+
+from airflow.sdk import Context
+
+_log = logging.getLogger(__name__)
+_TIMEOUT_S = 10
+
+
+def failed(context: Context) -> None:
+    """Tell that a task failed for good."""
+    ti = context["ti"]
+    _tell("task failed", ti.dag_id, ti.run_id, task=ti.task_id, try_number=ti.try_number, problem=context["exception"])
+
+
+def late(context: dict[str, Any], hours: int) -> None:
+    """Tell that a run has not ended some hours after it was queued."""
+    run = context["dag_run"]
+    _tell("run late", run["dag_id"], run["dag_run_id"], problem=f"not done {hours} hours after it was queued")
+
+
+def _tell(event: str, dag_id: str, run_id: str, **more: Any) -> None:
+    told = {"event": event, "dag_id": dag_id, "run_id": run_id, **more, "problem": str(more["problem"])[:1000]}
+    text = json.dumps(told)
+    _log.error("alert: %s", text)
+    url = os.environ.get("AIRFLOW_SALIENCE_ALERT_URL")
+    if url:
+        try:
+            urlopen(Request(url, text.encode(), {"Content-Type": "application/json"}), timeout=_TIMEOUT_S).close()
+        except (OSError, ValueError) as error:
+            _log.error("alert not delivered: %s", error)

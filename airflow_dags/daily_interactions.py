@@ -1,0 +1,27 @@
+"""Every day: take the day's logs, a platform at a time, then publish profiles that know them."""
+
+from airflow.sdk import DAG
+
+from spark_jobs import DATED, RELEASED, open_release, operated, platforms, submit
+
+DOC = """
+Takes one UTC day's logs into the tables, each platform by itself, and publishes the profiles of people and contents.
+
+- **Day**: the last day of the data interval. The run for a day starts at 04:00 UTC on the next one, when its
+  deliveries should be complete. What comes later is taken by the run that is next, or by a backfill of its days.
+- **Release**: `open_release` reserves the id; readers see nothing until `publish_release` has audited it.
+- **Failures**: a job that ends with 2 (input or settings) or 3 (a failed audit) fails at once, as it would again; all
+  else is retried. Every job may run again: it replaces what it wrote. A published release is never written again, so
+  to redo one, clear `open_release` and what follows it.
+- **Needs**: the Spark environment's `spark-submit` first on PATH, client deploy mode (in cluster mode spark-submit
+  hides a job's exit code), the connection `spark_default`, the pool `salience`, the variables of `spark_jobs.py`, and
+  the jobs' own, such as `SALIENCE_WAREHOUSE` and `SALIENCE_PSEUDONYM_KEY_<PLATFORM>` (or a Hadoop credential provider
+  that holds the keys).
+"""
+
+with DAG("daily_interactions", **operated("0 4 * * *", late_after_h=4, doc=DOC)) as dag:
+    cleaned = [
+        submit("clean_interactions", *DATED, "--set", f"platforms=[{name}]", task_id=f"clean_interactions_{name}")
+        for name in platforms()
+    ]
+    cleaned >> open_release() >> submit("build_profiles", *DATED, *RELEASED) >> submit("publish_release", *RELEASED)

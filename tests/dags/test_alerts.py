@@ -1,0 +1,93 @@
+"""What people are told, and how."""
+
+import importlib
+import json
+import logging
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("airflow", reason="needs the Airflow environment: make setup-airflow")
+
+FAILED = {
+    "ti": SimpleNamespace(dag_id="daily_metrics", run_id="r1", task_id="measure_audience", try_number=2),
+    "exception": RuntimeError("no such warehouse"),
+}
+TOLD = {
+    "event": "task failed",
+    "dag_id": "daily_metrics",
+    "run_id": "r1",
+    "task": "measure_audience",
+    "try_number": 2,
+    "problem": "no such warehouse",
+}
+
+
+@pytest.fixture(scope="module")
+def alerts():
+    return importlib.import_module("alerts")
+
+
+@contextmanager
+def listening(code=200):
+    """Yield an address on this machine, and what was posted there."""
+    posted = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(code)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", posted
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_task_that_failed_is_posted(alerts, monkeypatch):
+    with listening() as (url, posted):
+        monkeypatch.setenv("AIRFLOW_SALIENCE_ALERT_URL", url)
+        alerts.failed(FAILED)
+    assert posted == [TOLD]
+
+
+def test_a_run_that_is_late_is_posted(alerts, monkeypatch):
+    with listening() as (url, posted):
+        monkeypatch.setenv("AIRFLOW_SALIENCE_ALERT_URL", url)
+        alerts.late({"dag_run": {"dag_id": "weekly_training", "dag_run_id": "r2"}, "deadline": {}}, hours=12)
+    problem = "not done 12 hours after it was queued"
+    assert posted == [{"event": "run late", "dag_id": "weekly_training", "run_id": "r2", "problem": problem}]
+
+
+def test_without_an_address_the_log_alone_tells(alerts, monkeypatch, caplog):
+    monkeypatch.delenv("AIRFLOW_SALIENCE_ALERT_URL", raising=False)
+    with caplog.at_level(logging.ERROR):
+        alerts.failed(FAILED)
+    assert [record.getMessage() for record in caplog.records] == [f"alert: {json.dumps(TOLD)}"]
+
+
+def test_a_webhook_that_refuses_spoils_nothing_and_is_logged(alerts, monkeypatch, caplog):
+    with listening(code=500) as (url, _), caplog.at_level(logging.ERROR):
+        monkeypatch.setenv("AIRFLOW_SALIENCE_ALERT_URL", url)
+        alerts.failed(FAILED)
+    assert "alert not delivered" in caplog.records[-1].getMessage()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/hook", "not an address"])
+def test_an_address_that_leads_nowhere_spoils_nothing(alerts, monkeypatch, caplog, url):
+    monkeypatch.setenv("AIRFLOW_SALIENCE_ALERT_URL", url)
+    with caplog.at_level(logging.ERROR):
+        alerts.failed(FAILED)
+    assert "alert not delivered" in caplog.records[-1].getMessage()

@@ -1,0 +1,89 @@
+"""Airflow's scheduler takes several days, and a job dies meanwhile."""
+
+import json
+
+import psutil
+import pytest
+
+pytest.importorskip("airflow", reason="needs the Airflow environment: make setup-airflow")
+
+from running import PROJECT, SPARK_BIN, airflow, run, scheduling, set_up, until, variables_of
+
+DAYS = ["2026-11-12", "2026-11-13", "2026-11-14"]
+HASHES = """
+import json, sys
+from salience.session import build_session
+from salience.tables import ops, profiles
+from salience.tables.warehouse import Warehouse
+from pyspark.sql import functions as F
+from tests.hashes import CLEANED, canonical_hashes
+
+spark = build_session("hashes", sys.argv[1], "local")
+told = []
+for place in sys.argv[2:]:
+    warehouse = Warehouse(spark, place)
+    releases = [tuple(row) for row in warehouse.read(ops.RELEASES).orderBy("release_seq")
+                .select("release_seq", "release_id", "action").collect()]
+    hashes = canonical_hashes(warehouse, (*CLEANED, profiles.USER_PROFILES, profiles.CONTENT_PROFILES))
+    told.append({"releases": releases, "hashes": hashes})
+print(json.dumps(told))
+"""
+
+
+def one_by_one(variables):
+    """Run the daily DAG's jobs, day after day, without Airflow."""
+    for day in DAYS:
+        jobs = [
+            ("clean_interactions", "--date", day),
+            ("open_release", "--date", day),
+            ("build_profiles", "--date", day, "--release", f"{day}.1"),
+            ("publish_release", "--release", f"{day}.1"),
+        ]
+        for job, *arguments in jobs:
+            run(variables, str(SPARK_BIN / "python"), f"{PROJECT}/jobs/{job}.py", "--env", "local", *arguments)
+
+
+def java_of(process, job, day):
+    """Return the JVM that runs a job for a day, among a process's children."""
+    for child in process.children(recursive=True):
+        try:
+            command = child.cmdline()
+        except psutil.Error:
+            continue
+        if "java" in command[:1][0] and f"{PROJECT}/jobs/{job}.py" in command and day in command:
+            return child
+    return None
+
+
+def states(variables):
+    told = airflow(variables, "dags", "list-runs", "daily_interactions", "--output", "json")
+    return [row["state"] for row in json.loads(told[told.index("[") :])]
+
+
+@pytest.mark.slow
+def test_three_days_by_backfill_equal_three_days_one_by_one_though_a_job_was_killed(tmp_path):
+    if not SPARK_BIN.is_dir():
+        pytest.skip("needs the Spark environment: make setup")
+    variables = variables_of(tmp_path) | {"SALIENCE_PLATFORMS": "[feed]"}
+    size = ["users=150", "contents=80", "days=4", "events=6000"]
+    settings = [part for setting in size for part in ("--set", f"simulate.{setting}")]
+    simulate = [str(SPARK_BIN / "python"), f"{PROJECT}/jobs/simulate_logs.py", "--env", "local"]
+    run(variables, *simulate, "--date", DAYS[-1], *settings)
+    alone = str(tmp_path / "one-by-one")
+    one_by_one(variables | {"SALIENCE_WAREHOUSE": alone})
+
+    set_up(variables)
+    with scheduling(variables) as process:
+        until(lambda: "daily_interactions" in airflow(variables, "dags", "list", "--output", "json"), 180)
+        airflow(variables, "dags", "unpause", "daily_interactions")
+        days = ("--from-date", f"{DAYS[0]}T04:00:00+00:00", "--to-date", f"{DAYS[-1]}T04:00:00+00:00")
+        airflow(variables, "backfill", "create", "--dag-id", "daily_interactions", "--max-active-runs", "1", *days)
+        victim = until(lambda: java_of(process, "clean_interactions", DAYS[1]), 300, every=0.5)
+        victim.kill()
+        until(lambda: states(variables).count("success") >= len(DAYS), 900, every=10)
+
+    asked = (f"{PROJECT}/conf", variables["SALIENCE_WAREHOUSE"], alone)
+    told = run(variables, str(SPARK_BIN / "python"), "-c", HASHES, *asked)
+    backfilled, expected = json.loads(told.splitlines()[-1])
+    assert expected["releases"] == [[number, f"{day}.1", "publish"] for number, day in enumerate(DAYS, start=1)]
+    assert backfilled == expected

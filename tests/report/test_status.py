@@ -1,0 +1,105 @@
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from salience.report.status import as_text, problems, status
+from salience.tables import ops, releases
+from tests.snapshots import FIRST, LISTS, record, run
+
+pytestmark = pytest.mark.integration
+
+DAY = date(2026, 11, 2)
+NOW = datetime(2026, 11, 3, 5, tzinfo=UTC)
+DELIVERY = {
+    "run_id": "r1",
+    "platform": "feed",
+    "dataset": "interactions",
+    "delivery_date": DAY,
+    "state": "taken",
+    "files": 1,
+    "bytes": 1,
+    "manifest_hash": "",
+    "seen_at": NOW,
+}
+AUDIT = {
+    "run_id": "r2",
+    "table": "gold.recommendations",
+    "rule": "rows without a person",
+    "place": FIRST,
+    "observed": 0.0,
+    "threshold": 0.0,
+    "passed": True,
+    "audited_at": NOW,
+}
+
+
+def of_run(run_id, job, hour, **change):
+    times = {"started_at": NOW.replace(hour=hour), "ended_at": NOW.replace(hour=hour, minute=2)}
+    return run(FIRST, LISTS) | {"run_id": run_id, "job": job} | times | change
+
+
+@pytest.fixture
+def well(warehouse):
+    """A warehouse in which all is well."""
+    record(warehouse, of_run("r1", "clean_interactions", 4), of_run("r2", "recommend", 5))
+    warehouse.append_rows(ops.DELIVERIES, [DELIVERY])
+    warehouse.append_rows(ops.AUDITS, [AUDIT])
+    releases.publish(warehouse, FIRST, 5)
+    return warehouse
+
+
+def wrong(warehouse, day=DAY, platforms=("feed",)):
+    return problems(status(warehouse, day, platforms))
+
+
+def test_where_all_is_well_everything_is_told_and_nothing_is_a_problem(well):
+    found = status(well, DAY, ["feed"])
+    assert problems(found) == []
+    told = as_text(found).splitlines()
+    assert told[:4] == [
+        "runs",
+        f"  clean_interactions       succeeded  2026-11-03 04:02 after 120 s  {FIRST}",
+        f"  recommend                succeeded  2026-11-03 05:02 after 120 s  {FIRST}",
+        "",
+    ]
+    assert "  recommend                1 of 1 passed" in told
+    assert "  feed                     interactions up to 2026-11-02" in told
+    assert any(line.startswith(f"       1  {FIRST}   publish") for line in told)
+
+
+def test_a_new_warehouse_is_late_with_everything(warehouse):
+    assert wrong(warehouse) == ["feed is late: no interactions of 2026-11-02 were taken", "late: nothing is published"]
+
+
+def test_a_day_that_nobody_delivered_and_no_release_knows_is_late(well):
+    assert wrong(well, DAY + timedelta(days=1)) == [
+        "feed is late: no interactions of 2026-11-03 were taken",
+        "late: the release in force looks back from 2026-11-02, not 2026-11-03",
+    ]
+
+
+def test_a_platform_that_delivered_nothing_is_late_though_another_is_not(well):
+    assert wrong(well, platforms=("feed", "video")) == ["video is late: no interactions of 2026-11-02 were taken"]
+
+
+def test_a_job_is_judged_by_its_newest_run(well):
+    broken = {"status": "failed", "error": "ValueError: no"}
+    record(well, of_run("r0", "recommend", 3, **broken), of_run("r3", "clean_interactions", 6, **broken))
+    assert wrong(well) == ["the last run of clean_interactions failed: ValueError: no"]
+
+
+def test_an_audit_that_the_newest_run_failed_is_a_problem_and_an_older_runs_is_none(well):
+    failed = {"passed": False, "observed": 3.0}
+    record(well, of_run("r0", "recommend", 3))
+    well.append_rows(ops.AUDITS, [AUDIT | failed | {"run_id": "r0"}])
+    assert wrong(well) == []
+    well.append_rows(ops.AUDITS, [AUDIT | failed | {"rule": "drift", "place": None}])
+    assert wrong(well) == ["an audit of recommend failed: gold.recommendations: drift is 3, at most 0 passes"]
+
+
+def test_a_delivery_that_was_held_is_a_problem_until_it_is_taken(well):
+    users = DELIVERY | {"dataset": "users"}
+    well.append_rows(ops.DELIVERIES, [users | {"state": "held", "problem": "half the rows of the days before"}])
+    assert wrong(well) == ["feed users of 2026-11-02 is held: half the rows of the days before"]
+    well.append_rows(ops.DELIVERIES, [users | {"run_id": "r4", "seen_at": NOW + timedelta(hours=1)}])
+    assert wrong(well) == []
