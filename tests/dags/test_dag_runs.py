@@ -73,6 +73,7 @@ def test_a_job_with_bad_input_is_started_once_nothing_follows_and_people_are_tol
 def test_every_dag_does_its_work_on_real_tables(variables, tmp_path):
     if not SPARK_BIN.is_dir():
         pytest.skip("needs the Spark environment: make setup")
+    variables["SALIENCE_PLATFORMS"] = "[feed]"
     python = str(SPARK_BIN / "python")
     size = ["users=300", "contents=120", "days=9", "events=22000"]
     settings = [part for setting in size for part in ("--set", f"simulate.{setting}")]
