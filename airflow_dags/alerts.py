@@ -1,6 +1,7 @@
 """Telling people: each alert is an error in Airflow's log and, where AIRFLOW_SALIENCE_ALERT_URL is set, a POST of JSON.
 
-The address is a webhook of a chat or a pager. One that does not answer spoils no run: that is logged, too.
+The address is a webhook of a chat or a pager, set for workers and for the DAG processor, which tells of workers that
+died. One that does not answer spoils no run: that is logged, too.
 """
 
 import json
@@ -16,15 +17,16 @@ _TIMEOUT_S = 10
 
 
 def failed(context: Context) -> None:
-    """Tell that a task failed for good."""
-    ti = context["ti"]
-    _tell("task failed", ti.dag_id, ti.run_id, task=ti.task_id, try_number=ti.try_number, problem=context["exception"])
+    """Tell that a task failed for good; where its worker was lost, Airflow knows no exception."""
+    ti, problem = context["ti"], context.get("exception") or "its worker died or was lost"
+    _tell("task failed", ti.dag_id, ti.run_id, task=ti.task_id, try_number=ti.try_number, problem=problem)
 
 
 def late(context: dict[str, Any], hours: int) -> None:
-    """Tell that a run has not ended some hours after it was queued."""
+    """Tell that a run goes on some hours after it was queued; of one that failed, or waits in a backfill, nothing."""
     run = context["dag_run"]
-    _tell("run late", run["dag_id"], run["dag_run_id"], problem=f"not done {hours} hours after it was queued")
+    if run["state"] == "running" and run["run_type"] != "backfill":
+        _tell("run late", run["dag_id"], run["dag_run_id"], problem=f"not done {hours} hours after it was queued")
 
 
 def _tell(event: str, dag_id: str, run_id: str, **more: Any) -> None:

@@ -2,16 +2,17 @@
 
 from airflow.sdk import DAG
 
-from spark_jobs import DATED, operated, submit, wait_for
+from spark_jobs import DATED, clean_task, operated, platforms, submit, wait_for
 
 DOC = """
 Measures the day that `daily_interactions` has taken, and every other day whose input changed since it was measured.
 
-- **Waits** for `daily_interactions` of the same interval. Where that fails, mend and clear it there: this run goes on
-  by itself, within half a day.
+- **Waits** until `daily_interactions` has cleaned the same interval. Where that fails, mend and clear it there: this
+  run goes on by itself, within half a day.
 - **Readers** see the days at once: these tables belong to no release. Each is audited before it is written.
 - **Failures and needs** are those of `daily_interactions`.
 """
 
 with DAG("daily_metrics", **operated("0 4 * * *", late_after_h=6, doc=DOC)) as dag:
-    wait_for("daily_interactions") >> [submit("measure_audience", *DATED), submit("measure_outcomes", *DATED)]
+    cleaned = wait_for("daily_interactions", [*map(clean_task, platforms())])
+    cleaned >> [submit("measure_audience", *DATED), submit("measure_outcomes", *DATED)]

@@ -2,7 +2,7 @@
 
 from airflow.sdk import DAG
 
-from spark_jobs import DATED, RELEASED, open_release, operated, submit, wait_for
+from spark_jobs import DATED, RELEASED, open_release, operated, publish, submit, wait_for
 
 DOC = """
 Finds candidates and audiences, scores engagement, ranks, and publishes all of it as one release.
@@ -12,6 +12,8 @@ Finds candidates and audiences, scores engagement, ranks, and publishes all of i
 - **Models** are those in force: the last that `weekly_training` published. Without any, finding candidates ends with 2:
   run `weekly_training` once first.
 - **Drift** of the engagement model is measured, told and recorded in `ops.audits`; it stops nothing.
+- **Backfill** one day at a time together with `daily_interactions`: lists of an earlier day than the one in force stay
+  unpublished.
 - **Failures, release and needs** are those of `daily_interactions`.
 """
 
@@ -21,4 +23,4 @@ with DAG("daily_recommendations", **operated("0 4 * * *", late_after_h=6, doc=DO
     wait_for("daily_interactions") >> release >> submit("find_candidates", *DATED, *RELEASED) >> scored >> recommend
     release >> submit("find_audiences", *DATED, *RELEASED) >> recommend
     scored >> submit("measure_drift", *DATED, *RELEASED) >> recommend
-    recommend >> submit("publish_release", *RELEASED)
+    recommend >> publish("find_candidates", "find_audiences", "score_engagement", "measure_drift", "recommend")

@@ -1,6 +1,6 @@
-"""Which tables each job writes beside the ledgers: the assets that its tasks update."""
+"""Which tables a task changes for readers: assets, which other DAGs may be scheduled on."""
 
-OUTLETS = {
+AT_ONCE = {
     "clean_interactions": (
         "bronze.events",
         "bronze.contents",
@@ -22,6 +22,14 @@ OUTLETS = {
         "silver.costs",
         "silver.blocklist",
     ),
+    "measure_outcomes": ("gold.recommendation_outcomes",),
+    "measure_audience": (
+        "gold.content_daily",
+        "gold.audience_daily",
+    ),
+}
+"""Job -> the tables that readers see as soon as it has written them."""
+WHEN_PUBLISHED = {
     "build_profiles": (
         "gold.user_profiles",
         "gold.content_profiles",
@@ -41,7 +49,6 @@ OUTLETS = {
         "gold.user_similarity",
     ),
     "learn_confidence": ("gold.confidence_ablation",),
-    "measure_outcomes": ("gold.recommendation_outcomes",),
     "score_engagement": (
         "gold.engagement_scores",
         "gold.return_scores",
@@ -55,8 +62,5 @@ OUTLETS = {
         "gold.feature_drift",
         "gold.engagement_calibration_drift",
     ),
-    "measure_audience": (
-        "gold.content_daily",
-        "gold.audience_daily",
-    ),
 }
+"""Job -> its snapshots, which readers see once the release is published."""

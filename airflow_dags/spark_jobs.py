@@ -36,7 +36,7 @@ from airflow.sdk import (
 )
 
 import alerts
-from outlets import OUTLETS
+from outlets import AT_ONCE, WHEN_PUBLISHED
 
 # Not SALIENCE_ENV and SALIENCE_HOME: SALIENCE_* are settings, and a job refuses a setting that it does not know.
 ENV = os.environ.get("AIRFLOW_SALIENCE_ENV", "cluster")
@@ -108,7 +108,7 @@ def operated(schedule: str | None, late_after_h: int, doc: str) -> dict[str, Any
 class JobOperator(SparkSubmitOperator):
     """One job, submitted from the project's folder, where the relative paths in conf/ start."""
 
-    def __init__(self, *, job: str, arguments: tuple[str, ...], **kwargs: Any) -> None:
+    def __init__(self, *, job: str, arguments: tuple[str, ...], tables: Sequence[str], **kwargs: Any) -> None:
         super().__init__(
             application=f"{HOME}/jobs/{job}.py",
             application_args=["--env", ENV, *arguments],
@@ -116,7 +116,7 @@ class JobOperator(SparkSubmitOperator):
             properties_file=f"{HOME}/conf/spark/{ENV}.conf",
             name=f"salience {job}",
             pool=POOL,
-            outlets=[Asset(table) for table in OUTLETS.get(job, ())],
+            outlets=[*map(Asset, tables)],
             **kwargs,
         )
 
@@ -128,7 +128,18 @@ class JobOperator(SparkSubmitOperator):
 
 def submit(job: str, *arguments: str, task_id: str | None = None) -> JobOperator:
     """Return the task that runs jobs/<job>.py with these arguments beside `--env`."""
-    return JobOperator(task_id=task_id or job, job=job, arguments=arguments)
+    return JobOperator(task_id=task_id or job, job=job, arguments=arguments, tables=AT_ONCE.get(job, ()))
+
+
+def publish(*jobs: str, only_the_newest: bool = True) -> JobOperator:
+    """Return the task that publishes the release, which makes the snapshots of these jobs visible.
+
+    With `only_the_newest`, a release of an earlier day than the one in force is left unpublished; otherwise it is an
+    error.
+    """
+    told = ("--unless-later",) if only_the_newest else ()
+    tables = [table for job in jobs for table in WHEN_PUBLISHED[job]]
+    return JobOperator(task_id="publish_release", job="publish_release", arguments=(*RELEASED, *told), tables=tables)
 
 
 def open_release() -> BashOperator:
@@ -150,21 +161,27 @@ def open_release() -> BashOperator:
     )
 
 
-def wait_for(dag_id: str) -> ExternalTaskSensor:
+def wait_for(dag_id: str, tasks: Sequence[str] | None = None) -> ExternalTaskSensor:
     """Return the task that waits until a daily DAG's run for the interval's last day has succeeded, half a day at most.
 
-    It goes on waiting where that run fails, so that mending the one mends both. The run is the one that the schedule,
-    or a backfill, made for that day: started by hand, it would have another logical date.
+    With `tasks`, until these of its tasks have. It goes on waiting where they fail, so that mending the one mends both.
+    The run is the one that the schedule, or a backfill, made for that day: started by hand, it would have another
+    logical date.
     """
     return ExternalTaskSensor(
         task_id=f"wait_for_{dag_id}",
         external_dag_id=dag_id,
+        external_task_ids=tasks,
         execution_date_fn=_last_day,
         mode="reschedule",
         poke_interval=60,
         timeout=12 * 3600,
-        retries=0,
     )
+
+
+def clean_task(platform: str) -> str:
+    """Return the id of the task that cleans a platform's deliveries."""
+    return f"clean_interactions_{platform}"
 
 
 def _last_day(_: datetime, data_interval_end: datetime) -> datetime:
@@ -172,8 +189,9 @@ def _last_day(_: datetime, data_interval_end: datetime) -> datetime:
 
 
 def platforms() -> Sequence[str]:
-    """Return the platforms that the jobs' settings name: SALIENCE_PLATFORMS, else conf/<env>.yaml, else base.yaml."""
+    """Return the platforms that the jobs' settings name: SALIENCE_PLATFORMS, else <env>.yaml, else base.yaml."""
     named = yaml.safe_load(os.environ.get("SALIENCE_PLATFORMS", "null"))
-    for file in (HOME / "conf" / f"{ENV}.yaml", HOME / "conf" / "base.yaml"):
+    conf = HOME / (os.environ.get("SALIENCE_CONF_DIR") or "conf")
+    for file in (conf / f"{ENV}.yaml", conf / "base.yaml"):
         named = named or (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("platforms")
     return [str(name) for name in named]

@@ -2,7 +2,7 @@
 
 from airflow.sdk import DAG
 
-from spark_jobs import DATED, RELEASED, open_release, operated, submit, wait_for
+from spark_jobs import DATED, RELEASED, open_release, operated, publish, submit, wait_for
 
 DOC = """
 Trains the recommenders and the engagement models on all up to the last Sunday, and publishes them as one release.
@@ -12,7 +12,9 @@ Trains the recommenders and the engagement models on all up to the last Sunday, 
   `learn_confidence` measures other weights of actions, and tells the settings that would do better. It changes nothing.
 - **Gate**: an ALS takes the place of the one in force only if it is surely not worse (`recommend.gate`); where a model
   could not be trained, the last one stays in force.
-- **Publishing** beside a daily run is safe: of two runs that publish at once the second builds on the first.
+- **Publishing** beside a daily run of the same day is safe: of two runs that publish at once the second builds on the
+  first. Once a later day is in force, `publish_release` fails (exit 2), and the models stay unpublished: training has
+  to end before the next morning's run does.
 - **Failures and needs** are those of `daily_interactions`.
 """
 
@@ -21,4 +23,5 @@ with DAG("weekly_training", **operated("0 4 * * MON", late_after_h=12, doc=DOC))
     fitted, scoring = submit("train_recommender", *DATED, *RELEASED), submit("train_engagement", *DATED, *RELEASED)
     wait_for("daily_interactions") >> release >> [learned, fitted]
     fitted >> scoring
-    [learned, scoring] >> submit("publish_release", *RELEASED)
+    jobs = ("learn_confidence", "train_recommender", "train_engagement")
+    [learned, scoring] >> publish(*jobs, only_the_newest=False)

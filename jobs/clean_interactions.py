@@ -5,9 +5,12 @@ and the exit code is 2, or 3 where one is held.
 """
 
 import os
+from argparse import ArgumentParser
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from salience.arguments import count_of
 from salience.interactions.cleaning import Outcome, Source
 from salience.interactions.keys import KEY_VARIABLE, find_keys
 from salience.interactions.platform import clean_platform
@@ -24,6 +27,8 @@ from salience.threads import side_by_side
 
 def main(job: Job) -> None:
     require_known_reasons(job.settings.clean.thresholds)
+    late = getattr(job.arguments, "late_days", 0)  # of other jobs' arguments, in run_all.py, none
+    looked_at = [job.days[0] - timedelta(days=n) for n in range(late, 0, -1)] + job.days
     mappings = [load_mapping(job.conf_dir, platform) for platform in job.settings.platforms]
     for mapping in mappings:
         require_fitting(job.spark, mapping)
@@ -43,7 +48,7 @@ def main(job: Job) -> None:
 
     def clean(mapping: SourceMapping) -> None:
         source = Source(job.settings.logs, mapping, keys[mapping.platform])
-        clean_platform(job.warehouse, source, job.days, job.settings.clean, job.say, job.note, done)
+        clean_platform(job.warehouse, source, looked_at, job.settings.clean, job.say, job.note, done)
 
     try:
         side_by_side(*(partial(clean, mapping) for mapping in mappings))
@@ -51,9 +56,13 @@ def main(job: Job) -> None:
         job.warehouse.append_rows(ops.DELIVERIES, ledger)  # what was settled before a failure counts too
     for line in intake.unfinished(mappings, job.days, seen):
         job.tell(line)
-    intake.require_none_refused(seen)
-    intake.require_some(job.spark, job.settings.logs, mappings, job.days, seen)
+    intake.require_good(job.spark, job.settings.logs, mappings, job.days, seen)
+
+
+def extra(parser: ArgumentParser) -> None:
+    told = "also take what came since for as many days before the first one"
+    parser.add_argument("--late-days", type=count_of, default=0, metavar="N", help=told)
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_job(main))
+    raise SystemExit(run_job(main, extra=extra))

@@ -1,4 +1,4 @@
-"""Delete the snapshots and models of releases that are older than release.retention_days as of the interval's last day.
+"""Delete snapshots and models of releases that have not been in force for release.retention_days as of the last day.
 
 A release that the row in force names stays, whatever its age. ops.releases tells which are gone; no rollback can bring
 them back. Files are deleted by jobs/compact_tables.py once they are unused for erasure.vacuum_retention_hours.
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, time, timedelta
 from pyspark.sql import functions as F
 
 from salience.job import Job, run_job
-from salience.tables import releases
+from salience.tables import publishing
 from salience.tables.catalog import SNAPSHOTS
 
 
@@ -20,7 +20,7 @@ def main(job: Job) -> None:
         return
     first = job.as_of - timedelta(days=settings.retention_days - 1)
     until = datetime.combine(first, time(), UTC)
-    old = releases.delete_old(warehouse, until, settings.publish_attempts)
+    old = publishing.delete_old(warehouse, until, settings.publish_attempts)
     for table in filter(warehouse.exists, SNAPSHOTS):
         there = warehouse.read(table).select("release_id").distinct().where(F.col("release_id").isin(old)).collect()
         ids = sorted(row["release_id"] for row in there)

@@ -3,13 +3,13 @@
 from argparse import ArgumentParser
 
 from salience.job import Job, run_job
-from salience.tables import releases
+from salience.tables import publishing, releases
 from salience.tables.views import register
 
 
 def main(job: Job) -> None:
     attempts = job.settings.release.publish_attempts
-    row = releases.roll_back(job.warehouse, job.arguments.to_seq, attempts, job.models.is_there)
+    row = publishing.roll_back(job.warehouse, job.arguments.to_seq, attempts, job.models.is_there)
     if job.settings.release.register_views:
         register(job.warehouse)
     for name in sorted({*releases.published(job.warehouse, job.arguments.to_seq).models} - {*row.models}):

@@ -1,6 +1,7 @@
 """Print the last runs, audits, deliveries and releases; exit with 3 where something is late or failed.
 
-Late is what does not know --day, by default yesterday, UTC. Of use as a monitor: it writes nothing.
+Late is what does not know --day: by default yesterday, UTC, and before noon the day before. Of use as a monitor: it
+writes nothing.
 """
 
 from argparse import ArgumentParser
@@ -13,7 +14,7 @@ from salience.report.status import as_text, problems, status
 
 
 def main(job: Job) -> None:
-    day = job.arguments.day or datetime.now(UTC).date() - timedelta(days=1)
+    day = job.arguments.day or (datetime.now(UTC) - timedelta(days=1, hours=12)).date()
     found = status(job.warehouse, day, job.settings.platforms)
     print(as_text(found))
     wrong = problems(found)

@@ -29,7 +29,7 @@ from salience.models.store import LoadedModel, ModelStore, blas
 from salience.progress import Progress
 from salience.session import build_session
 from salience.settings import Settings, load_settings
-from salience.tables import ops, releases, silver
+from salience.tables import ops, publishing, releases, silver
 from salience.tables.audits import Audit, record, require_passed
 from salience.tables.contract import Table
 from salience.tables.outages import outages_told
@@ -63,6 +63,7 @@ class Job:
     spark: SparkSession
     progress: Progress
     release_asked: str | None = None
+    publishes: bool = False
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     inputs: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, Commit] = field(default_factory=dict)
@@ -110,7 +111,7 @@ class Job:
         """The release that this run's snapshots belong to; opened on first use where the caller named none."""
         if self._release is None:
             attempts = self.settings.release.publish_attempts
-            self._release = releases.open_release(self.warehouse, self.as_of, attempts)
+            self._release = publishing.open_release(self.warehouse, self.as_of, attempts)
             self.tell(f"opened release {self._release}")
         return self._release
 
@@ -281,7 +282,8 @@ class Job:
             with outages_told():
                 if self.release_asked is not None:
                     # Now, rather than once there is something to write to it.
-                    releases.require_open(self.warehouse, self.release_asked, self.as_of if self.interval else None)
+                    if not (self.publishes and releases.is_published(self.warehouse, self.release_asked)):
+                        releases.require_open(self.warehouse, self.release_asked, self.as_of if self.interval else None)
                     self._release = self.release_asked
                 yield self
         except Exception as error:
@@ -310,6 +312,7 @@ def run_job(
     *,
     interval: bool = True,
     records: bool = True,
+    publishes: bool = False,
     extra: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> int:
     """Run one job from the command line and return its exit code.
@@ -323,6 +326,7 @@ def run_job(
         interval: whether the job needs `--date` or `--from`/`--to`; one that does not, but records, notes what it is
             given, and a release must be of that day.
         records: whether the run leaves a row in ops.runs; a job that only reads does not.
+        publishes: whether the release that is asked for may be published already.
         extra: adds arguments of the job's own.
     """
     name = job_name(main)
@@ -336,7 +340,7 @@ def run_job(
         conf_dir = find_conf_dir()
         settings = load_settings(conf_dir, arguments.env, os.environ, arguments.set)
         spark = build_session(f"salience {name}", conf_dir, arguments.env)
-        job = Job(name, arguments, conf_dir, settings, spark, Progress(), arguments.release)
+        job = Job(name, arguments, conf_dir, settings, spark, Progress(), arguments.release, publishes)
         with outages_told(), job.recorded() if records else nullcontext():
             main(job)
         return 0

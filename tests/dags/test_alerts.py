@@ -63,12 +63,30 @@ def test_a_task_that_failed_is_posted(alerts, monkeypatch):
     assert posted == [TOLD]
 
 
+def test_a_task_whose_worker_died_is_posted_though_no_exception_is_known(alerts, monkeypatch):
+    with listening() as (url, posted):
+        monkeypatch.setenv("AIRFLOW_SALIENCE_ALERT_URL", url)
+        alerts.failed({"ti": FAILED["ti"]})
+    assert posted == [TOLD | {"problem": "its worker died or was lost"}]
+
+
+LATE = {"dag_id": "weekly_training", "dag_run_id": "r2", "state": "running", "run_type": "scheduled"}
+
+
 def test_a_run_that_is_late_is_posted(alerts, monkeypatch):
     with listening() as (url, posted):
         monkeypatch.setenv("AIRFLOW_SALIENCE_ALERT_URL", url)
-        alerts.late({"dag_run": {"dag_id": "weekly_training", "dag_run_id": "r2"}, "deadline": {}}, hours=12)
+        alerts.late({"dag_run": LATE, "deadline": {}}, hours=12)
     problem = "not done 12 hours after it was queued"
     assert posted == [{"event": "run late", "dag_id": "weekly_training", "run_id": "r2", "problem": problem}]
+
+
+@pytest.mark.parametrize("change", [{"state": "failed"}, {"state": "queued"}, {"run_type": "backfill"}])
+def test_a_run_that_failed_or_waits_for_its_turn_is_not_told_as_late(alerts, monkeypatch, change):
+    with listening() as (url, posted):
+        monkeypatch.setenv("AIRFLOW_SALIENCE_ALERT_URL", url)
+        alerts.late({"dag_run": LATE | change, "deadline": {}}, hours=12)
+    assert posted == []
 
 
 def test_without_an_address_the_log_alone_tells(alerts, monkeypatch, caplog):

@@ -16,7 +16,7 @@ import train_engagement
 from salience.engagement.pipeline import regression
 from salience.job import run_job
 from salience.models.store import ModelStore
-from salience.tables import engagement, ops, recommendations, releases, silver
+from salience.tables import engagement, ops, publishing, recommendations, releases, silver
 from tests import silver_rows
 
 pytestmark = pytest.mark.integration
@@ -99,7 +99,7 @@ def run(settings, warehouse):
 
 @pytest.fixture
 def open_release(warehouse):
-    return lambda: releases.open_release(warehouse, AS_OF, 3)
+    return lambda: publishing.open_release(warehouse, AS_OF, 3)
 
 
 def rows_of(warehouse, table, release):

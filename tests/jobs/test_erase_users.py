@@ -26,7 +26,7 @@ from salience.job import run_job
 from salience.models.store import ModelStore
 from salience.settings import load_settings
 from salience.sources.mapping import load_mapping
-from salience.tables import bronze, catalog, ops, profiles, releases, silver
+from salience.tables import bronze, catalog, ops, profiles, publishing, releases, silver
 from salience.tables.warehouse import Warehouse
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -157,7 +157,7 @@ def publish(place: Place) -> None:
     saved |= {name: save(RELEASE, name, "first", item_factors=items) for name in ("als/feed", "engagement/shop")}
     save("2026-11-01.1", "als/shop", "unpublished", user_factors=people)
     record(warehouse, run(RELEASE, profiles.USER_PROFILES, **saved))
-    releases.publish(warehouse, RELEASE, 3)
+    publishing.publish(warehouse, RELEASE, 3)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from tests.snapshots import AS_OF, FIRST, LISTS, record, run, write
 
 import measure_outcomes
 from salience.job import run_job
-from salience.tables import ops, releases, silver
+from salience.tables import ops, publishing, silver
 from salience.tables.in_force import in_force_by_day
 from salience.tables.outcomes import OUTCOMES
 
@@ -50,12 +50,12 @@ def act(settings, warehouse):
 @pytest.fixture
 def published(warehouse):
     """When lists of `a`, and of what nobody touches, were published for eight people, half of them held out."""
-    releases.open_release(warehouse, AS_OF, 1)
+    publishing.open_release(warehouse, AS_OF, 1)
     old = {"user_id": user("of an earlier version"), "rank": 1}
     lists = [entry(name, rank, content) for name in PEOPLE for rank, content in ((1, "a"), (2, "untouched"))]
     write(warehouse, FIRST, LISTS, *lists, old)
     record(warehouse, run(FIRST, LISTS))
-    releases.publish(warehouse, FIRST, 1)
+    publishing.publish(warehouse, FIRST, 1)
     (in_force,) = in_force_by_day(warehouse, LISTS).values()
     assert in_force.since <= datetime.now(UTC) < in_force.until == in_force.since + timedelta(days=1)
     return in_force.since

@@ -8,7 +8,7 @@ import publish_release
 import rollback_release
 from salience.job import run_job
 from salience.models.store import ModelStore
-from salience.tables import ops, releases, silver
+from salience.tables import ops, publishing, releases, silver
 
 pytestmark = pytest.mark.integration
 
@@ -29,7 +29,7 @@ def act(settings, spark, capsys):
 def made(warehouse):
     """Two releases: a good one, and one whose only list lacks its second rank and whose shortfalls name it twice."""
     for _ in range(2):
-        releases.open_release(warehouse, AS_OF, 1)
+        publishing.open_release(warehouse, AS_OF, 1)
     write(warehouse, FIRST, LISTS, {"rank": 1}, {"rank": 2, "content_id": "c2"})
     write(warehouse, SECOND, LISTS, {"rank": 1}, {"rank": 3, "content_id": "c2"})
     write(warehouse, SECOND, SHORTFALLS, {}, {})
@@ -114,7 +114,7 @@ def test_a_release_that_names_somebody_who_was_erased_meanwhile_is_not_published
 def test_a_run_that_is_overtaken_by_the_publishing_of_its_release_writes_nothing_more(settings, made, spark):
     def late(job):
         rows = made.read(LISTS).where(f"release_id = '{job.release}'").drop("release_id")
-        releases.publish(made, job.release, 1)
+        publishing.publish(made, job.release, 1)
         job.write_snapshot(LISTS, rows.limit(1))
 
     argv = ["--env", "local", "--set", f"warehouse={settings.warehouse}", "--release", FIRST]
@@ -128,7 +128,7 @@ def test_a_run_for_a_release_that_is_published_is_refused_before_it_does_anythin
     def main(job):
         begun.append(job)
 
-    releases.publish(made, FIRST, 1)
+    publishing.publish(made, FIRST, 1)
     argv = ["--env", "local", "--set", f"warehouse={settings.warehouse}", "--release", FIRST]
     assert run_job(main, argv, interval=False) == 2
     assert begun == []

@@ -12,7 +12,7 @@ import measure_audience
 import publish_release
 import upgrade_warehouse
 from salience.job import run_job
-from salience.tables import activity, engagement, ops, profiles, recommendations, releases, silver
+from salience.tables import activity, engagement, ops, profiles, publishing, recommendations, releases, silver
 from salience.tables.suppression import hide_in_release
 from salience.tables.warehouse import Warehouse
 
@@ -55,7 +55,7 @@ def ranking(model, users):
 def made(warehouse):
     """Two releases of the same exact figures, of which none is published."""
     for release in (FIRST, SECOND):
-        releases.open_release(warehouse, AS_OF, 1)
+        publishing.open_release(warehouse, AS_OF, 1)
         write(
             warehouse, release, PROFILES, profile("many", 90, 40, 30), profile("few", 90, 7, 3), profile("4", 4, 1, 1)
         )

@@ -15,7 +15,7 @@ import train_engagement
 import train_recommender
 from salience.job import run_job
 from salience.models.store import ModelStore
-from salience.tables import engagement, profiles, recommendations, releases, silver
+from salience.tables import engagement, profiles, publishing, recommendations, releases, silver
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.trial, pytest.mark.timeout(1800)]
 
@@ -83,7 +83,7 @@ def made(spark, warehouse, settings):
 
     def make(answers, as_of):
         warehouse.replace(silver.USERS, silver_rows.users(spark, answers), {"platform": ["feed"]})
-        release = releases.open_release(warehouse, as_of, 3)
+        release = publishing.open_release(warehouse, as_of, 3)
         argv = ["--env", "local", "--date", as_of.isoformat(), "--release", release]
         for setting in (f"warehouse={settings.warehouse}", *SMALL):
             argv += ["--set", setting]

@@ -5,7 +5,7 @@ import pytest
 import find_audiences
 from salience.job import run_job
 from salience.recommend.als import Point, fit_settings
-from salience.tables import recommendations, releases, silver
+from salience.tables import publishing, recommendations, silver
 from tests.recommend.rows import AS_OF
 from tests.silver_rows import instant, interactions, user, users
 
@@ -49,7 +49,7 @@ def train(job):
 
 
 def test_contents_get_their_audience_and_everyone_accounts_to_follow(filled, capsys):
-    release = releases.open_release(filled, AS_OF, 3)
+    release = publishing.open_release(filled, AS_OF, 3)
     argv = ["--env", "local", "--release", release, "--set", f"warehouse={filled.root}"]
     argv += [word for setting in SMALL for word in ("--set", setting)]
     for main in (train, find_audiences.main):

@@ -12,7 +12,7 @@ import recommend
 import train_recommender
 from salience.job import run_job
 from salience.models.store import ModelStore
-from salience.tables import recommendations, releases, silver
+from salience.tables import publishing, recommendations, releases, silver
 from tests import silver_rows
 from tests.recommend.rows import AS_OF
 
@@ -52,7 +52,7 @@ def fill(spark, warehouse):
 @pytest.fixture
 def run(settings, warehouse):
     def jobs(*more):
-        release = releases.open_release(warehouse, AS_OF, 3)
+        release = publishing.open_release(warehouse, AS_OF, 3)
         argv = ["--env", "local", "--date", AS_OF.isoformat(), "--release", release]
         small = ("platforms=[feed]", "recommend.k=3", "recommend.candidates=5", "recommend.evaluation_days=3")
         quick = ("recommend.als.rank=4", "recommend.als.iterations=3", "recommend.bootstrap_replicates=100")
@@ -123,7 +123,7 @@ def test_a_catalogue_that_a_person_has_exhausted_or_that_is_blocked_gives_shortf
     assert made["recommender_evaluation"] == []
 
     # With all contents blocked, everyone is told so, and no such release takes the place of another.
-    release = releases.open_release(warehouse, AS_OF, 3)
+    release = publishing.open_release(warehouse, AS_OF, 3)
     argv = ["--env", "local", "--set", f"warehouse={settings.warehouse}", "--release", release]
     blocked = ["--set", "platforms=[feed]", "--set", "recommend.blocked_tags=[t]", "--date", AS_OF.isoformat()]
     assert [run_job(job.main, argv + blocked) for job in (find_candidates, recommend)] == [0, 0]
@@ -148,7 +148,7 @@ def test_a_platform_on_which_nothing_weighs_gets_what_is_popular_and_stops_no_ot
 
 def test_as_of_earlier_days_the_model_is_the_one_that_those_days_would_have_given(fill, settings, warehouse, capsys):
     def train(day, *more):
-        release = releases.open_release(warehouse, day, 3)
+        release = publishing.open_release(warehouse, day, 3)
         argv = ["--env", "local", "--date", day.isoformat(), "--release", release, "--set", "platforms=[feed]"]
         quick = ("als.rank=4", "als.iterations=3", "als.regularisations=[0.3]", "bootstrap_replicates=100")
         for setting in (f"warehouse={settings.warehouse}", *(f"recommend.{one}" for one in quick)):
@@ -184,9 +184,9 @@ def test_lists_are_made_of_the_releases_own_candidates_which_folding_in_finds_wi
     events = [liked(p, f"{p[0]}{n}", 1 + n) for p in PEOPLE for n in range(4) if n != int(p[1])]
     fill(events)
     run("recommend.ladder={als: 1, trending: 1}")
-    releases.publish(warehouse, f"{AS_OF}.1", 3)
+    publishing.publish(warehouse, f"{AS_OF}.1", 3)
     day = date(2026, 11, 11)
-    release = releases.open_release(warehouse, day, 3)
+    release = publishing.open_release(warehouse, day, 3)
     argv = ["--env", "local", "--date", day.isoformat(), "--release", release]
     for setting in ("platforms=[feed]", "recommend.k=3", "recommend.candidates=6", f"warehouse={settings.warehouse}"):
         argv += ["--set", setting]
@@ -212,7 +212,7 @@ def test_learning_confidence_writes_what_each_change_is_worth_and_tells_what_to_
     fill, settings, warehouse, spark, capsys
 ):
     fill(PAST)
-    release = releases.open_release(warehouse, AS_OF, 3)
+    release = publishing.open_release(warehouse, AS_OF, 3)
     argv = ["--env", "local", "--date", AS_OF.isoformat(), "--release", release]
     few = ("half_lives_days=[3]", "watch_time_weights=[]", "factors=[]", "rounds=1", "windows=1")
     quick = (

@@ -3,8 +3,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from salience.report.status import as_text, problems, status
-from salience.tables import ops, releases
-from tests.snapshots import FIRST, LISTS, record, run
+from salience.tables import ops, publishing, recommendations
+from tests.snapshots import FIRST, LISTS, SECOND, record, run
 
 pytestmark = pytest.mark.integration
 
@@ -35,7 +35,7 @@ AUDIT = {
 
 def of_run(run_id, job, hour, **change):
     times = {"started_at": NOW.replace(hour=hour), "ended_at": NOW.replace(hour=hour, minute=2)}
-    return run(FIRST, LISTS) | {"run_id": run_id, "job": job} | times | change
+    return run(FIRST, LISTS) | {"run_id": run_id, "job": job, "interval_to": DAY} | times | change
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def well(warehouse):
     record(warehouse, of_run("r1", "clean_interactions", 4), of_run("r2", "recommend", 5))
     warehouse.append_rows(ops.DELIVERIES, [DELIVERY])
     warehouse.append_rows(ops.AUDITS, [AUDIT])
-    releases.publish(warehouse, FIRST, 5)
+    publishing.publish(warehouse, FIRST, 5)
     return warehouse
 
 
@@ -74,7 +74,7 @@ def test_a_new_warehouse_is_late_with_everything(warehouse):
 def test_a_day_that_nobody_delivered_and_no_release_knows_is_late(well):
     assert wrong(well, DAY + timedelta(days=1)) == [
         "feed is late: no interactions of 2026-11-03 were taken",
-        "late: the release in force looks back from 2026-11-02, not 2026-11-03",
+        "gold.recommendations is late: it knows 2026-11-02, not 2026-11-03",
     ]
 
 
@@ -82,10 +82,31 @@ def test_a_platform_that_delivered_nothing_is_late_though_another_is_not(well):
     assert wrong(well, platforms=("feed", "video")) == ["video is late: no interactions of 2026-11-02 were taken"]
 
 
-def test_a_job_is_judged_by_its_newest_run(well):
-    broken = {"status": "failed", "error": "ValueError: no"}
-    record(well, of_run("r0", "recommend", 3, **broken), of_run("r3", "clean_interactions", 6, **broken))
-    assert wrong(well) == ["the last run of clean_interactions failed: ValueError: no"]
+BROKEN = {"status": "failed", "error": "ValueError: no"}
+
+
+def test_a_job_is_judged_by_its_newest_run_for_the_same_days(well):
+    record(well, of_run("r0", "recommend", 3, **BROKEN), of_run("r3", "clean_interactions", 6, **BROKEN))
+    assert wrong(well) == ["clean_interactions for 2026-11-02 failed: ValueError: no"]
+
+
+def test_a_platform_that_failed_is_told_though_another_was_cleaned_after_it(well):
+    record(well, of_run("r0", "clean_interactions", 3, settings_hash="of video", **BROKEN))
+    assert wrong(well) == ["clean_interactions for 2026-11-02 failed: ValueError: no"]
+
+
+def test_what_failed_more_than_a_week_ago_is_told_no_more(well):
+    record(well, of_run("r0", "recommend", 3, **BROKEN, interval_to=date(2026, 10, 1)))
+    assert wrong(well) != []
+    assert [told for told in wrong(well, DAY + timedelta(days=10)) if "failed" in told] == []
+
+
+def test_tables_of_models_may_be_a_week_old_and_no_older(well):
+    record(well, run(SECOND, recommendations.EVALUATION))
+    publishing.publish(well, SECOND, 5)
+    assert [told for told in wrong(well, DAY + timedelta(days=8)) if "evaluation" in told] == []
+    (late,) = (told for told in wrong(well, DAY + timedelta(days=9)) if "evaluation" in told)
+    assert late == "gold.recommender_evaluation is late: it knows 2026-11-02, not 2026-11-03"
 
 
 def test_an_audit_that_the_newest_run_failed_is_a_problem_and_an_older_runs_is_none(well):

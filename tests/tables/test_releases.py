@@ -7,7 +7,7 @@ import pytest
 from tests.snapshots import AS_OF, CANDIDATES, FIRST, LISTS, SECOND, SHORTFALLS, THIRD, record, run
 
 from salience.errors import ConflictError, InputError
-from salience.tables import ops, releases
+from salience.tables import ops, publishing, releases
 from salience.tables.releases import SavedModel
 from salience.tables.warehouse import Warehouse
 
@@ -26,7 +26,7 @@ def story(spark, tmp_path_factory):
     Every act's outcome is kept by its name; the tests below only look.
     """
     warehouse = Warehouse(spark, str(tmp_path_factory.mktemp("warehouse")), "a run")
-    kept = SimpleNamespace(warehouse=warehouse, opened=[releases.open_release(warehouse, AS_OF, 5) for _ in range(2)])
+    kept = SimpleNamespace(warehouse=warehouse, opened=[publishing.open_release(warehouse, AS_OF, 5) for _ in range(2)])
     record(
         warehouse,
         run(FIRST, LISTS, SHORTFALLS, feed=FEED),
@@ -36,11 +36,11 @@ def story(spark, tmp_path_factory):
         run(THIRD, SHORTFALLS),
     )
     kept.before = releases.newest(warehouse)
-    kept.first = releases.publish(warehouse, FIRST, 5)
-    kept.second = releases.publish(warehouse, SECOND, 5)
-    kept.back = releases.roll_back(warehouse, 1, 5)
+    kept.first = publishing.publish(warehouse, FIRST, 5)
+    kept.second = publishing.publish(warehouse, SECOND, 5)
+    kept.back = publishing.roll_back(warehouse, 1, 5)
     kept.after_rollback = releases.newest(warehouse)
-    kept.third = releases.publish(warehouse, THIRD, 5)
+    kept.third = publishing.publish(warehouse, THIRD, 5)
     return kept
 
 
@@ -51,7 +51,7 @@ def history(warehouse):
 
 def test_ids_count_up_for_each_day_and_are_never_given_twice(story):
     assert story.opened == [FIRST, SECOND]
-    assert releases.open_release(story.warehouse, date(2026, 11, 3), 5) == "2026-11-03.1"
+    assert publishing.open_release(story.warehouse, date(2026, 11, 3), 5) == "2026-11-03.1"
 
 
 def test_what_no_release_names_is_not_in_force(story):
@@ -118,7 +118,7 @@ def test_a_release_that_was_never_opened_is_not_written(story):
 
 
 def test_a_job_may_not_write_to_another_days_release(story):
-    opened = releases.open_release(story.warehouse, date(2026, 11, 5), 5)
+    opened = publishing.open_release(story.warehouse, date(2026, 11, 5), 5)
     releases.require_open(story.warehouse, opened, date(2026, 11, 5))
     with pytest.raises(InputError, match=r"release 2026-11-05\.1 is not of 2026-11-06; jobs/open_release\.py --date"):
         releases.require_open(story.warehouse, opened, date(2026, 11, 6))
@@ -134,37 +134,37 @@ def test_rows_that_must_be_the_releases_own_are_not_taken_from_an_earlier_one(st
 
 
 def test_an_opened_release_may_be_written_until_it_is_published(story):
-    releases.require_open(story.warehouse, releases.open_release(story.warehouse, date(2026, 11, 4), 5), None)
+    releases.require_open(story.warehouse, publishing.open_release(story.warehouse, date(2026, 11, 4), 5), None)
 
 
 def test_a_release_without_snapshots_is_not_published(story):
     with pytest.raises(InputError, match=r"release 2026-11-03\.9 holds no snapshot; run jobs with --release"):
-        releases.publish(story.warehouse, "2026-11-03.9", 5)
+        publishing.publish(story.warehouse, "2026-11-03.9", 5)
     assert releases.newest(story.warehouse) == story.third
 
 
 def test_a_rollback_to_a_row_that_is_not_there_says_where_they_are_listed(story):
     with pytest.raises(InputError, match=r"no release_seq 7 in ops\.releases; jobs/query_tables\.py lists them"):
-        releases.roll_back(story.warehouse, 7, 5)
+        publishing.roll_back(story.warehouse, 7, 5)
     assert releases.newest(story.warehouse) == story.third
 
 
 def test_a_rollback_before_anything_was_published_names_no_job_that_does_not_exist(warehouse):
     with pytest.raises(InputError, match=r"ops\.releases") as caught:
-        releases.roll_back(warehouse, 1, 5)
+        publishing.roll_back(warehouse, 1, 5)
     assert "every job" not in str(caught.value)
 
 
 def test_a_release_neither_reads_nor_replaces_what_knows_later_days(warehouse):
     earlier, later = "2026-11-01.1", FIRST
     record(warehouse, run(later, LISTS, feed=FEED), run(earlier, SHORTFALLS))
-    releases.publish(warehouse, later, 5)
+    publishing.publish(warehouse, later, 5)
     with pytest.raises(InputError, match=r"none up to its day is published; run jobs/recommend\.py"):
         releases.resolve(warehouse, LISTS, earlier)
     with pytest.raises(InputError, match=r"model feed: .* none up to its day is published"):
         releases.resolve_model(warehouse, "feed", earlier, "train")
     with pytest.raises(InputError, match=f"{earlier} is of an earlier day than {later}, which is in force"):
-        releases.publish(warehouse, earlier, 5)
+        publishing.publish(warehouse, earlier, 5)
     assert releases.newest(warehouse).release_id == later
     assert releases.newest(warehouse, as_of="2026-11-01") is None
 
@@ -220,8 +220,8 @@ def race(warehouse, ledger, *acts):
     return outcomes, sorted(racer.inserts for racer in tries.values())
 
 
-def publishing(release, attempts):
-    return lambda racer: releases.publish(racer, release, attempts)
+def publish_it(release, attempts):
+    return lambda racer: publishing.publish(racer, release, attempts)
 
 
 def test_two_runs_that_make_a_ledger_at_once_both_get_it(warehouse):
@@ -232,7 +232,7 @@ def test_two_runs_that_make_a_ledger_at_once_both_get_it(warehouse):
 
 def test_two_runs_that_open_a_release_at_once_get_two_ids(warehouse):
     def open_one(racer):
-        return releases.open_release(racer, AS_OF, 5)
+        return publishing.open_release(racer, AS_OF, 5)
 
     outcomes, inserts = race(warehouse, ops.OPENED_RELEASES, open_one, open_one)
     assert sorted(outcomes) == [FIRST, SECOND] and inserts == [1, 2]
@@ -242,7 +242,7 @@ def test_two_runs_that_open_a_release_at_once_get_two_ids(warehouse):
 
 def test_two_runs_that_publish_at_once_both_end_published_and_neither_loses_its_tables(warehouse):
     record(warehouse, run(FIRST, LISTS, feed=FEED), run(SECOND, SHORTFALLS, video=VIDEO))
-    outcomes, inserts = race(warehouse, ops.RELEASES, publishing(FIRST, 5), publishing(SECOND, 5))
+    outcomes, inserts = race(warehouse, ops.RELEASES, publish_it(FIRST, 5), publish_it(SECOND, 5))
     assert inserts == [1, 2], "the one that comes second reads again"
     assert history(warehouse) == sorted((row.release_seq, row.release_id, "publish") for row in outcomes)
     in_force = releases.newest(warehouse)
@@ -253,7 +253,7 @@ def test_two_runs_that_publish_at_once_both_end_published_and_neither_loses_its_
 
 def test_a_run_that_may_not_try_again_is_told_so_and_changes_nothing(warehouse):
     record(warehouse, run(FIRST, LISTS), run(SECOND, SHORTFALLS))
-    outcomes, _ = race(warehouse, ops.RELEASES, publishing(FIRST, 1), publishing(SECOND, 1))
+    outcomes, _ = race(warehouse, ops.RELEASES, publish_it(FIRST, 1), publish_it(SECOND, 1))
     (error,) = (one for one in outcomes if isinstance(one, ConflictError))
     (row,) = (one for one in outcomes if not isinstance(one, ConflictError))
     assert str(error) == "ops.releases: 1 attempts met other runs each time; run it again"
@@ -270,12 +270,12 @@ def test_a_rollback_that_finds_its_place_taken_reads_again_and_takes_the_next(wa
         def frame(self, table, rows):
             self.tries += 1
             if self.tries == 1:
-                releases.publish(warehouse, SECOND, 1)
+                publishing.publish(warehouse, SECOND, 1)
             return super().frame(table, rows)
 
     record(warehouse, run(FIRST, LISTS), run(SECOND, SHORTFALLS))
-    releases.publish(warehouse, FIRST, 1)
-    row = releases.roll_back(Late(warehouse.spark, warehouse.root, "late"), 1, 5)
+    publishing.publish(warehouse, FIRST, 1)
+    row = publishing.roll_back(Late(warehouse.spark, warehouse.root, "late"), 1, 5)
     assert (row.release_seq, row.tables) == (3, {str(LISTS): FIRST})
     assert history(warehouse) == [(1, FIRST, "publish"), (2, SECOND, "publish"), (3, FIRST, "rollback")]
     assert releases.newest(warehouse) == row
@@ -283,10 +283,10 @@ def test_a_rollback_that_finds_its_place_taken_reads_again_and_takes_the_next(wa
 
 def test_a_rollback_leaves_out_the_snapshots_that_an_erasure_has_withdrawn_since(warehouse):
     record(warehouse, run(FIRST, LISTS, SHORTFALLS, feed=FEED))
-    releases.publish(warehouse, FIRST, 5)
+    publishing.publish(warehouse, FIRST, 5)
     (row,) = warehouse.read(ops.RELEASES).collect()
     left = {"tables": {str(SHORTFALLS): FIRST}, "release_seq": 2, "action": "erase"}
     models = {name: model.asDict() for name, model in row["models"].items()}
     warehouse.append_rows(ops.RELEASES, [row.asDict() | {"models": models} | left])
-    assert releases.roll_back(warehouse, 1, 5).tables == {str(SHORTFALLS): FIRST}
-    assert releases.roll_back(warehouse, 2, 5).tables == {str(SHORTFALLS): FIRST}
+    assert publishing.roll_back(warehouse, 1, 5).tables == {str(SHORTFALLS): FIRST}
+    assert publishing.roll_back(warehouse, 2, 5).tables == {str(SHORTFALLS): FIRST}

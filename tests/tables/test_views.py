@@ -7,7 +7,7 @@ from tests.snapshots import CANDIDATES, FIRST, LISTS, SECOND, SHORTFALLS, record
 
 import query_tables
 from salience.job import run_job
-from salience.tables import ops, releases, silver, views
+from salience.tables import ops, publishing, silver, views
 from salience.tables.warehouse import Warehouse
 
 pytestmark = pytest.mark.integration
@@ -32,11 +32,11 @@ def story(spark, tmp_path_factory):
         told.candidates[stage] = contents(spark, "current.recommendation_candidates")
 
     look("unpublished")
-    releases.publish(warehouse, FIRST, 5)
+    publishing.publish(warehouse, FIRST, 5)
     look("first")
-    releases.publish(warehouse, SECOND, 5)
+    publishing.publish(warehouse, SECOND, 5)
     look("second")
-    releases.roll_back(warehouse, 1, 5)
+    publishing.roll_back(warehouse, 1, 5)
     look("rolled back")
     return told
 

@@ -22,7 +22,7 @@ from salience.models import erasing as models
 from salience.models.store import ModelStore
 from salience.settings import CleanSettings, Settings
 from salience.sources.mapping import BRONZE_TABLES
-from salience.tables import erasing, releases, silver
+from salience.tables import erasing, publishing, releases, silver
 from salience.tables.contract import Table
 from salience.tables.storage import open_folder, opening
 from salience.tables.upkeep import Kept, vacuum
@@ -212,7 +212,7 @@ def _leave_out(
         instead[place] = models.save_without(store, folder, people) if is_kept else None
         done.models.append(f"{place}: {'saved anew without them' if is_kept else 'deleted'}")
     withdrawn = done.releases if settings.erasure.releases == "withdraw" else []
-    releases.leave_out(
+    publishing.leave_out(
         warehouse,
         withdrawn,
         lambda model: instead.get(store.below(model.path), model),

@@ -7,12 +7,13 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from salience.tables import ops, releases
+from salience.tables import activity, catalog, ops, releases
 from salience.tables.contract import Table
 from salience.tables.warehouse import Warehouse
 
 _TAKEN = "taken"
 _LOOKED_BACK = timedelta(days=7)
+_TRAINING, _BETWEEN_TRAININGS = {"learn_confidence", "train_recommender", "train_engagement"}, timedelta(days=8)
 
 
 @dataclass(frozen=True)
@@ -24,23 +25,27 @@ class Finding:
 
 
 def status(warehouse: Warehouse, day: date, platforms: Sequence[str]) -> dict[str, list[Finding]]:
-    """Return what is found by heading: runs, audits, deliveries, releases.
+    """Return what is found by heading: runs, audits, deliveries, tables, releases.
 
-    Late is a platform whose interactions of the day, or a later one, were not taken, and a release in force that looks
-    at no such day. Failed is a job whose newest run did, an audit that the newest run of a job made, and a delivery of
-    the week up to the day that was looked at and not taken.
+    Late is a platform whose interactions of the day, or a later one, were not taken, and a table that knows no such
+    day; tables of models may be a week older. Failed is a run that no later one of the same job, for the same days and
+    with the same settings, has mended, an audit of such a newest run, and a delivery that was looked at and not taken;
+    all of the week up to the day.
 
     Args:
         warehouse: the tables.
         day: the last day that ought to be known.
         platforms: that ought to deliver.
     """
-    runs = newest_by(_read(warehouse, ops.RUNS), ["job"], "ended_at")
+    lately = _read(warehouse, ops.RUNS).where(F.col("ended_at") >= F.lit(day - _LOOKED_BACK))
+    runs = newest_by(lately, ["job", "interval_to", "settings_hash"], "ended_at")
+    in_force = releases.newest(warehouse)
     return {
         "runs": [_run(row) for row in runs.orderBy("ended_at").collect()],
         "audits": _audits(_read(warehouse, ops.AUDITS), runs),
         "deliveries": _deliveries(_read(warehouse, ops.DELIVERIES), day, platforms),
-        "releases": _releases(warehouse, day),
+        "tables": [*_snapshots(in_force, day), *_day_tables(warehouse, day)],
+        "releases": _releases(_read(warehouse, ops.RELEASES)),
     }
 
 
@@ -64,7 +69,8 @@ def _run(row: Row) -> Finding:
     line = f"{row['job']:<24} {row['status']:<10} {row['ended_at']:%Y-%m-%d %H:%M} after {took:,.0f} s"
     line += f"  {row['release_id'] or ''}"
     failed = row["status"] != "succeeded"
-    return Finding(line.rstrip(), f"the last run of {row['job']} failed: {row['error']}" if failed else "")
+    days = f" for {row['interval_to']}" if row["interval_to"] else ""
+    return Finding(line.rstrip(), f"{row['job']}{days} failed: {row['error']}" if failed else "")
 
 
 def _audits(audits: DataFrame, runs: DataFrame) -> list[Finding]:
@@ -102,17 +108,34 @@ def _refused(row: Row) -> Finding:
     return Finding(f"  {told.rstrip(': ')}", told.rstrip(": "))
 
 
-def _releases(warehouse: Warehouse, day: date) -> list[Finding]:
-    if not warehouse.exists(ops.RELEASES) or warehouse.read(ops.RELEASES).isEmpty():
+def _snapshots(in_force: releases.ReleaseRow | None, day: date) -> list[Finding]:
+    """Return from which day each snapshot in force looks back."""
+    if in_force is None:
         return [Finding("nothing is published", "late: nothing is published")]
-    rows = warehouse.read(ops.RELEASES).orderBy(F.col("release_seq").desc()).limit(5).collect()
-    lines = (
-        f"{row['release_seq']:>6}  {row['release_id']:<14} {row['action']:<9} {row['published_at']:%Y-%m-%d %H:%M}"
-        for row in rows
-    )
-    as_of = releases.as_of_day(rows[0]["release_id"])
-    late = f"late: the release in force looks back from {as_of}, not {day}" if as_of < day.isoformat() else ""
-    return [Finding(line, late if n == 0 else "") for n, line in enumerate(lines)]
+    return [_told(table, date.fromisoformat(releases.as_of_day(of)), day) for table, of in in_force.tables.items()]
+
+
+def _day_tables(warehouse: Warehouse, day: date) -> list[Finding]:
+    """Return the last day of the tables that measure every day."""
+    newest = F.max("event_date")
+    there = filter(warehouse.exists, (activity.CONTENT_DAILY, activity.AUDIENCE_DAILY))
+    last = ((str(table), warehouse.read(table).agg(newest).head()) for table in there)
+    return [_told(name, row[0], day) for name, row in last if row and row[0]]
+
+
+def _told(table: str, known: date, day: date) -> Finding:
+    due = day - _BETWEEN_TRAININGS if catalog.by_name(table).made_by in _TRAINING else day
+    return Finding(f"{table:<34} knows {known}", f"{table} is late: it knows {known}, not {due}" if known < due else "")
+
+
+def _releases(rows: DataFrame) -> list[Finding]:
+    newest = rows.orderBy(F.col("release_seq").desc()).limit(5).collect()
+    return [
+        Finding(
+            f"{row['release_seq']:>6}  {row['release_id']:<14} {row['action']:<9} {row['published_at']:%Y-%m-%d %H:%M}"
+        )
+        for row in newest
+    ]
 
 
 def as_text(found: dict[str, Iterable[Finding]]) -> str:

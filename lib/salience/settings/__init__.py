@@ -157,8 +157,8 @@ class ReleaseSettings(Group):
     publish_attempts: int = Field(ge=1)
     """How often publishing is tried when other runs publish at the same time."""
     retention_days: int | None = Field(ge=1, le=MAX_DAYS)
-    """Days, the as-of day of jobs/delete_old_releases.py included, that a release stays after it was published last, or
-    opened; null for ever. One that the row in force names stays, whatever its age."""
+    """Days, the as-of day of jobs/delete_old_releases.py included, that a release stays after a row in force named it
+    last, or after it was opened; null for ever."""
     register_views: bool
     """Whether publishing and rolling back register tables and `current.*` views in the session's catalog: of use where
     that is a Hive metastore (spark.sql.catalogImplementation=hive), in which other sessions find them."""

@@ -39,6 +39,20 @@ def require_some(
         raise InputError(f"{'; '.join(lacking)}. Check --date and the settings `logs` and `platforms`")
 
 
+def require_good(
+    spark: SparkSession, logs: str, mappings: Sequence[SourceMapping], days: Sequence[date], seen: Sequence[Delivery]
+) -> None:
+    """Check what was delivered of some days, as `require_none_refused` and `require_some` do; other days' is no matter.
+
+    Raises:
+        AuditError: some deliveries are held.
+        InputError: some were refused, or a platform delivered no interactions.
+    """
+    asked = [delivery for delivery in seen if delivery.day in days]
+    require_none_refused(asked)
+    require_some(spark, logs, mappings, days, asked)
+
+
 def unfinished(mappings: Iterable[SourceMapping], days: Sequence[date], seen: Sequence[Delivery]) -> list[str]:
     """Return a line for each platform that has not yet delivered its interactions of every day, complete.
 

@@ -116,6 +116,22 @@ def _beyond_key(table: Table, rows: DataFrame) -> tuple[int, int]:
     return total - keys, total
 
 
+def audit_lists(snapshots: Mapping[str, DataFrame], k: int, release_id: str) -> list[Audit]:
+    """Return the audits that everyone has a full list, as far as a release has made what tells it.
+
+    Args:
+        snapshots: table -> the release's rows.
+        k: the length that every list should have.
+        release_id: the release, for the messages.
+    """
+    names = ("gold.recommendation_candidates", "gold.recommendations", "gold.recommendation_shortfalls")
+    candidates, lists, shortfalls = map(snapshots.get, names)
+    if lists is None or shortfalls is None:
+        return []
+    found = audit_full_lists(lists, shortfalls, k, release_id)
+    return found if candidates is None else found + audit_everyone_served(candidates, lists, shortfalls, release_id)
+
+
 def audit_full_lists(recommendations: DataFrame, shortfalls: DataFrame, k: int, release_id: str) -> list[Audit]:
     """Return the audits of recommendation lists: ranks without gaps, and k contents for everyone.
 
