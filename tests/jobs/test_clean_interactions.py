@@ -29,7 +29,8 @@ def clean(settings, spark):
         argv = ["--env", "local", "--from", first, "--to", last or first]
         for key in ("logs", "warehouse"):
             argv += ["--set", f"{key}={getattr(settings, key)}"]
-        return run_job(clean_interactions.main, [*argv, "--set", "platforms=[feed]", *more])
+        argv += ["--set", "platforms=[feed]", *more]
+        return run_job(clean_interactions.main, argv, extra=clean_interactions.extra)
 
     return run
 
@@ -112,6 +113,26 @@ def test_an_event_id_that_the_log_does_not_give_cannot_be_made_without_the_key(
     assert accepted(warehouse) == sorted((event_id, "2026-11-02") for event_id in kept)
     (copy,) = warehouse.read(silver.EXCLUDED_EVENTS).collect()
     assert (copy["event_id"], copy["winner_event_id"]) == (kept[0], kept[0])
+
+
+def test_what_came_late_is_taken_when_a_later_day_asks_for_it(logs, clean, warehouse):
+    deliver(logs, "2026-11-03", day_of("2026-11-03", 1))
+    assert clean("2026-11-03", None, "--late-days", "2") == 0
+    deliver(logs, "2026-11-02", day_of("2026-11-02", 1))
+    deliver(logs, "2026-11-04", day_of("2026-11-04", 1))
+    assert clean("2026-11-04") == 0
+    assert [day for _, day in accepted(warehouse)] == ["2026-11-03", "2026-11-04"]
+    assert clean("2026-11-04", None, "--late-days", "2") == 0
+    assert [day for _, day in accepted(warehouse)] == ["2026-11-02", "2026-11-03", "2026-11-04"]
+
+
+def test_late_days_do_not_stand_in_for_the_day_that_is_asked_for_and_their_trouble_is_not_its(logs, clean, capsys):
+    deliver(logs, "2026-11-02", [feed_event(act=None)])
+    (logs / "feed" / "interactions" / "dt=2026-11-02" / "broken.parquet").write_bytes(b"no parquet")
+    assert clean("2026-11-03", None, "--late-days", "2") == 2
+    assert "no delivery from 2026-11-03 to 2026-11-03" in capsys.readouterr().err
+    deliver(logs, "2026-11-03", day_of("2026-11-03", 1))
+    assert clean("2026-11-03", None, "--late-days", "2") == 0
 
 
 def test_a_copy_in_a_later_delivery_loses_even_when_it_is_taken_first(logs, clean, warehouse):

@@ -1,4 +1,4 @@
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from tests.silver_rows import user
@@ -19,7 +19,8 @@ def act(settings, spark, capsys):
 
     def job(module, *arguments):
         argv = ["--env", "local", "--set", f"warehouse={settings.warehouse}", "--set", "recommend.k=2", *arguments]
-        code = run_job(module.main, argv, interval=False, extra=getattr(module, "extra", None))
+        publishes = module is publish_release
+        code = run_job(module.main, argv, interval=False, publishes=publishes, extra=getattr(module, "extra", None))
         return code, "".join(line for line in capsys.readouterr().err.splitlines(True) if " WARN " not in line)
 
     return job
@@ -73,6 +74,24 @@ def test_a_failed_audit_leaves_the_release_before_in_force_and_a_corrected_one_p
         ("publish_release", SECOND, "succeeded"),
         ("rollback_release", None, "succeeded"),
     ]
+
+
+def test_publishing_what_is_published_adds_no_row_and_is_no_error(act, made):
+    assert act(publish_release, "--release", FIRST) == (0, "")
+    assert act(publish_release, "--release", FIRST) == (0, "")
+    assert made.read(ops.RELEASES).count() == 1
+    assert runs(made) == [("publish_release", FIRST, "succeeded")] * 2
+
+
+def test_a_release_of_an_earlier_day_is_an_error_or_left_as_is_asked(act, made):
+    later = publishing.open_release(made, AS_OF + timedelta(days=1), 1)
+    write(made, later, LISTS, {"rank": 1}, {"rank": 2, "content_id": "c2"})
+    record(made, run(later, LISTS))
+    assert act(publish_release, "--release", later) == (0, "")
+    code, told = act(publish_release, "--release", FIRST)
+    assert (code, told.startswith(f"publish_release: release {FIRST} is of an earlier day than {later}")) == (2, True)
+    assert act(publish_release, "--release", FIRST, "--unless-later") == (0, "")
+    assert releases.newest(made).release_id == later
 
 
 def test_a_day_that_is_named_is_recorded_and_must_be_the_releases(act, made):

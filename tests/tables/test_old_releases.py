@@ -77,6 +77,27 @@ def test_a_release_that_was_put_back_lately_is_young(published):
     assert publishing.delete_old(published, before_it + timedelta(microseconds=1), 5) == []
 
 
+def test_what_was_carried_forward_until_lately_is_young(published):
+    fourth = publishing.open_release(published, AS_OF, 5)
+    record(published, run(fourth, LISTS, CANDIDATES, SHORTFALLS))
+    before_it = datetime.now(UTC)
+    publishing.publish(published, fourth, 5)
+    # Rows of the first and the third release were in force until a moment ago, those of the second no more.
+    assert publishing.delete_old(published, before_it, 5) == [SECOND]
+
+
+def test_what_is_gone_can_neither_be_written_to_nor_published(published):
+    fourth = publishing.open_release(published, AS_OF, 5)
+    record(published, run(fourth, LISTS))
+    publishing.delete_old(published, LATER, 5)
+    for act in (
+        lambda: releases.require_open(published, fourth, None),
+        lambda: publishing.publish(published, fourth, 5),
+    ):
+        with pytest.raises(InputError, match=f"release {fourth} was deleted since it was old"):
+            act()
+
+
 def test_an_opened_release_that_nobody_published_goes(published):
     fourth = publishing.open_release(published, AS_OF, 5)
     assert publishing.delete_old(published, LATER, 5) == [SECOND, fourth]
