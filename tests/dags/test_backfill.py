@@ -31,6 +31,21 @@ print(json.dumps(told))
 """
 
 
+ONE_BY_ONE = """
+import json, runpy, sys
+
+folder, jobs = sys.argv[1], json.loads(sys.argv[2])
+sys.path.insert(0, folder)
+for job, *arguments in jobs:
+    sys.argv = [f"{folder}/{job}.py", "--env", "local", *arguments]
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        assert end.code == 0, (job, arguments, end.code)
+"""
+"""Runs jobs one after the other in one process, which takes less time than one each."""
+
+
 def one_by_one(variables):
     """Run the jobs of the daily DAGs, day after day, without Airflow; the last day is measured."""
     jobs = []
@@ -41,8 +56,8 @@ def one_by_one(variables):
             ("build_profiles", "--date", day, "--release", f"{day}.1"),
             ("publish_release", "--release", f"{day}.1"),
         ]
-    for job, *arguments in [*jobs, ("measure_audience", "--date", DAYS[-1]), ("measure_outcomes", "--date", DAYS[-1])]:
-        run(variables, str(SPARK_BIN / "python"), f"{PROJECT}/jobs/{job}.py", "--env", "local", *arguments)
+    jobs += [(job, "--date", DAYS[-1]) for job in ("measure_audience", "measure_outcomes")]
+    run(variables, str(SPARK_BIN / "python"), "-c", ONE_BY_ONE, f"{PROJECT}/jobs", json.dumps(jobs))
 
 
 def java_of(process, job, day):
@@ -52,7 +67,7 @@ def java_of(process, job, day):
             command = child.cmdline()
         except psutil.Error:
             continue
-        if "java" in command[:1][0] and f"{PROJECT}/jobs/{job}.py" in command and day in command:
+        if command and "java" in command[0] and f"{PROJECT}/jobs/{job}.py" in command and day in command:
             return child
     return None
 
