@@ -81,7 +81,7 @@ def backfill(variables, dag_id, first, last):
 def has_succeeded(variables, dag_id, *days):
     """Return whether the runs for these days have, whatever others do."""
     told = airflow(variables, "dags", "list-runs", dag_id, "--output", "json")
-    runs = {row["logical_date"][:10]: row["state"] for row in json.loads(told[told.index("[") :])}
+    runs = {row["logical_date"][:10]: row["state"] for row in json.loads(told[told.index("[{") :])}
     states = [runs.get(day) for day in days]
     assert "failed" not in states, runs
     return states == ["success"] * len(days)
