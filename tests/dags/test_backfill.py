@@ -12,13 +12,14 @@ from running import PROJECT, SPARK_BIN, airflow, run, scheduling, set_up, until,
 DAYS = ["2026-11-12", "2026-11-13", "2026-11-14"]
 HASHES = """
 import json, sys
+from pathlib import Path
 from salience.session import build_session
 from salience.tables import activity, ops, profiles
 from salience.tables.warehouse import Warehouse
 from pyspark.sql import functions as F
 from tests.hashes import CLEANED, canonical_hashes
 
-spark = build_session("hashes", sys.argv[1], "local")
+spark = build_session("hashes", Path(sys.argv[1]), "local")
 told = []
 for place in sys.argv[2:]:
     warehouse = Warehouse(spark, place)
@@ -111,7 +112,7 @@ def test_three_days_by_backfill_equal_three_days_one_by_one_though_a_job_was_kil
         until(lambda: has_succeeded(variables, "daily_metrics", DAYS[-1]), 300, every=10)
 
     asked = (f"{PROJECT}/conf", variables["SALIENCE_WAREHOUSE"], alone)
-    told = run(variables, str(SPARK_BIN / "python"), "-c", HASHES, *asked)
+    told = run(variables | {"PYTHONPATH": str(PROJECT)}, str(SPARK_BIN / "python"), "-c", HASHES, *asked)
     backfilled, expected = json.loads(told.splitlines()[-1])
     assert expected["releases"] == [[number, f"{day}.1", "publish"] for number, day in enumerate(DAYS, start=1)]
     assert backfilled == expected
