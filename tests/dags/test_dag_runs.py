@@ -16,7 +16,7 @@ SATURDAY, SUNDAY = "2026-11-14", "2026-11-15"
 SUNDAY_AT_4, MONDAY_AT_4, SUNDAY_AT_12 = (f"2026-11-{at}:00:00+00:00" for at in ("15T04", "16T04", "15T12"))
 
 READ_TABLES = """
-import json, sys
+import json, os, sys
 from deltalake import DeltaTable
 
 def read(name, *columns):
@@ -30,7 +30,8 @@ told = {"published": published, "in_force": in_force, "rows": rows}
 columns = {"silver.erasures": "user_id", "gold.user_profiles": "user_id", "gold.audience_daily": "event_date"}
 for name, column in columns.items():
     told[name] = sorted(map(str, set(read(name, column)[column])))
-print(json.dumps(told))
+print(json.dumps(told), flush=True)
+os._exit(0)  # threads of its libraries now and then abort a process that ends by itself
 """
 
 
@@ -64,7 +65,9 @@ def test_a_job_with_bad_input_is_started_once_nothing_follows_and_people_are_tol
 def test_every_dag_does_its_work_on_real_tables(variables, tmp_path):
     if not SPARK_BIN.is_dir():
         pytest.skip("needs the Spark environment: make setup")
-    variables["SALIENCE_PLATFORMS"] = "[feed]"
+    fast = {"PLATFORMS": "[feed]", "ENGAGEMENT__MLP_HIDDEN_UNITS": "0"}
+    fast |= {f"{stage}__BOOTSTRAP_REPLICATES": "100" for stage in ("ENGAGEMENT", "RECOMMEND")}
+    variables |= {f"SALIENCE_{name}": value for name, value in fast.items()}
     python = str(SPARK_BIN / "python")
     size = ["users=300", "contents=120", "days=9", "events=22000"]
     settings = [part for setting in size for part in ("--set", f"simulate.{setting}")]
@@ -95,7 +98,9 @@ def test_every_dag_does_its_work_on_real_tables(variables, tmp_path):
     assert in_force["gold.user_profiles"] == ids[1]
     assert in_force["gold.recommender_evaluation"] == in_force["gold.engagement_evaluation"] == ids[2]
     assert in_force["gold.recommendations"] == in_force["gold.engagement_scores"] == ids[3]
-    assert [table for table, rows in found["rows"].items() if not rows] in ([], ["gold.recommendation_shortfalls"])
+    empty = {table for table, rows in found["rows"].items() if not rows}
+    # Everyone has a whole list; and so few days leave none that the model has not seen.
+    assert empty <= {"gold.recommendation_shortfalls", "gold.engagement_calibration_drift"}
     assert max(found["gold.audience_daily"]) == SUNDAY
     (erased,) = found["silver.erasures"]
     assert len(found["gold.user_profiles"]) > 100
