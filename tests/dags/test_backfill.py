@@ -2,11 +2,11 @@
 
 import json
 
-import psutil
 import pytest
 
 pytest.importorskip("airflow", reason="needs the Airflow environment: make setup-airflow")
 
+import psutil
 from running import PROJECT, SPARK_BIN, airflow, run, scheduling, set_up, until, variables_of
 
 DAYS = ["2026-11-12", "2026-11-13", "2026-11-14"]
