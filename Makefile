@@ -54,14 +54,15 @@ check: setup lint ## lint, types, import rules and unit tests
 
 test: setup setup-airflow lint ## everything in check, whole jobs, and Airflow's DAG
 	$(PYTEST) -m "not slow and not trial"
-	$(AIRFLOW_PYTEST) -m "not slow"
+	$(AIRFLOW_PYTEST) -m "not slow and not trial"
 
 test-all: setup setup-airflow lint ## everything in test, and the DAG run on a real Airflow; what CI runs
 	$(PYTEST) -m "not trial"
-	$(AIRFLOW_PYTEST)
+	$(AIRFLOW_PYTEST) -m "not trial"
 
-trials: setup ## the longest trials, that test-all leaves out: before a release
+trials: setup setup-airflow ## the longest trials, that test-all leaves out: before a release
 	$(PYTEST) -m trial
+	$(AIRFLOW_PYTEST) -m trial
 
 bench: bench-clean bench-quality bench-recommend bench-rerank bench-engagement ## everything that is measured against a floor or a peer
 
