@@ -1,4 +1,4 @@
-"""Every day: measure contents, the audience and what recommendations led to."""
+"""Every day: measure contents, the audience and what recommendations led to, and check KPIs."""
 
 from airflow.sdk import DAG
 
@@ -10,9 +10,13 @@ Measures the day that `daily_interactions` has taken, and every other day whose 
 - **Waits** until `daily_interactions` has cleaned the same interval. Where that fails, mend and clear it there: this
   run goes on by itself, within half a day.
 - **Readers** see the days at once: these tables belong to no release. Each is audited before it is written.
+- **KPIs**: `check_kpis` fails, and people are told, where a figure moved further than `conf/kpis.yaml` allows, or is
+  gone; `ops.audits` says which, by how much and where. Nothing waits for it. Mark it as success once it is explained,
+  or clear it once the day has been mended and measured again.
 - **Failures and needs** are those of `daily_interactions`.
 """
 
 with DAG("daily_metrics", **operated("0 4 * * *", late_after_h=6, doc=DOC)) as dag:
     cleaned = wait_for("daily_interactions", [*map(clean_task, platforms())])
-    cleaned >> [submit("measure_audience", *DATED), submit("measure_outcomes", *DATED)]
+    measured = [submit("measure_audience", *DATED), submit("measure_outcomes", *DATED)]
+    cleaned >> measured >> submit("check_kpis", *DATED, "--gate")

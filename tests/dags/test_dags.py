@@ -29,7 +29,10 @@ SUBMITTED = {
         "build_profiles": f"build_profiles {BOTH}",
         "publish_release": f"publish_release {RELEASED} --unless-later",
     },
-    "daily_metrics": {job: f"{job} {DATED}" for job in ("measure_audience", "measure_outcomes")},
+    "daily_metrics": {
+        **{job: f"{job} {DATED}" for job in ("measure_audience", "measure_outcomes")},
+        "check_kpis": f"check_kpis {DATED} --gate",
+    },
     "daily_recommendations": {
         **{
             job: f"{job} {BOTH}"
@@ -159,6 +162,8 @@ def test_every_dag_runs_once_at_a_time_tells_people_and_explains_itself(bag, dag
         ("daily_interactions", "build_profiles", "publish_release"),
         ("daily_metrics", "wait_for_daily_interactions", "measure_audience"),
         ("daily_metrics", "wait_for_daily_interactions", "measure_outcomes"),
+        ("daily_metrics", "measure_audience", "check_kpis"),
+        ("daily_metrics", "measure_outcomes", "check_kpis"),
         ("daily_recommendations", "wait_for_daily_interactions", "open_release"),
         ("daily_recommendations", "find_candidates", "score_engagement"),
         ("daily_recommendations", "score_engagement", "recommend"),

@@ -127,7 +127,7 @@ def test_a_value_that_an_expression_fails_on_is_printed_nowhere_whatever_it_hold
 
 @pytest.mark.trial
 def test_the_readmes_recipe_for_a_new_source_works_up_to_letting_a_held_delivery_pass(spark, tmp_path):
-    (text,) = re.findall(r"```yaml\n(.*?)```", (PROJECT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (text,) = re.findall(r"```yaml\n(platform: .*?)```", (PROJECT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     conf = changed_conf(tmp_path, "podcasts", text)
     mapping = load_mapping(conf, "podcasts")
     logs, warehouse = tmp_path / "logs", Warehouse(spark, str(tmp_path / "warehouse"), "test")

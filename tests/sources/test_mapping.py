@@ -255,7 +255,8 @@ def test_a_platform_without_a_mapping_is_told_which_file_is_missing(tmp_path):
 
 
 def test_the_mapping_that_the_readme_explains_loads_and_fits_also_with_its_other_way_to_actions(spark, tmp_path):
-    (text,) = re.findall(r"```yaml\n(.*?)```", (CONF.parent / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    readme = (CONF.parent / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(platform: .*?)```", readme, re.DOTALL)
     (tmp_path / "sources").mkdir()
     file = tmp_path / "sources" / "podcasts.yaml"
     file.write_text(text, encoding="utf-8")
