@@ -14,8 +14,9 @@ from salience.report.status import as_text, problems, status
 
 
 def main(job: Job) -> None:
-    day = job.arguments.day or (datetime.now(UTC) - timedelta(days=1, hours=12)).date()
-    found = status(job.warehouse, day, job.settings.platforms)
+    now = datetime.now(UTC)
+    day = job.arguments.day or (now - timedelta(days=1, hours=12)).date()
+    found = status(job.warehouse, day, job.settings.platforms, now)
     print(as_text(found))
     wrong = problems(found)
     if wrong:

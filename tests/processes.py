@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,10 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 def run(job: str, *arguments: str, way: tuple[str, ...] = PYTHON, **variables: str) -> tuple[int, str, str]:
     """Run a job and return as `ended` does."""
     return ended(started(job, *arguments, way=way, **variables))
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])

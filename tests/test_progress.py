@@ -3,18 +3,20 @@ import re
 
 from rich.console import Console
 
-from salience.progress import Progress
+from salience.progress import Progress, Step
+
+STEP = Step("publish", "a run")
 
 
 def told_on(*, terminal):
     """Return what a step left on a console after it ended."""
     out = io.StringIO()
     progress = Progress(Console(file=out, force_terminal=terminal, highlight=False, soft_wrap=True, width=80))
-    progress.begin("publish")
-    progress.say("publish", "auditing")
-    progress.tell("publish", "published 2026-11-14.1")
-    progress.say("publish", "tidying up")
-    progress.end("publish", 1.25, {"gold.recommendations": 1200, "ops.audits": 3})
+    progress.begin(STEP)
+    progress.say(STEP, "auditing")
+    progress.tell(STEP, "published 2026-11-14.1")
+    progress.say(STEP, "tidying up")
+    progress.end(STEP, 1.25, {"gold.recommendations": 1200, "ops.audits": 3})
     return out.getvalue()
 
 

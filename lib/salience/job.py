@@ -6,94 +6,43 @@ Only files in jobs/ use it. `Job` is their window on tables and models; the stag
 import argparse
 import os
 import sys
-import traceback
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
-from threading import Lock
-from time import monotonic
 from typing import Any
 
 from pyspark.ml import PipelineModel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-import salience
 from salience.arguments import argument_parser, job_name, settle_interval
 from salience.errors import InputError, SalienceError
 from salience.models.checkpoints import checkpoints
 from salience.models.store import LoadedModel, ModelStore, blas
-from salience.progress import Progress
-from salience.session import build_session
-from salience.settings import Settings, load_settings
-from salience.tables import ops, publishing, releases, silver
+from salience.progress import JsonProgress, Progress, Step
+from salience.runs import Run, one_line, recorded_when_killed
+from salience.session import build_session, log_as, logs_json
+from salience.settings import load_settings
+from salience.tables import publishing, releases, silver
 from salience.tables.audits import Audit, record, require_passed
 from salience.tables.contract import Table
 from salience.tables.outages import outages_told
 from salience.tables.staged import Commit
-from salience.tables.warehouse import PartitionValue, Warehouse
+from salience.tables.warehouse import PartitionValue
 
 UNEXPECTED = 1
 
 
-@dataclass(frozen=True)
-class Interval:
-    """Days from `first` to `last`, both included, UTC."""
-
-    first: date
-    last: date
-
-    @property
-    def days(self) -> list[date]:
-        """Every day of the interval in order."""
-        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
-
-
-@dataclass
-class Job:
-    """One run of one job."""
-
-    name: str
-    arguments: argparse.Namespace
-    conf_dir: Path
-    settings: Settings
-    spark: SparkSession
-    progress: Progress
-    release_asked: str | None = None
-    publishes: bool = False
-    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    inputs: dict[str, int] = field(default_factory=dict)
-    outputs: dict[str, Commit] = field(default_factory=dict)
-    saved_models: dict[str, releases.SavedModel] = field(default_factory=dict)
-    key_ids: dict[str, str] = field(default_factory=dict)
-    _release: str | None = None
-    _lock: Lock = field(default_factory=Lock)
+@dataclass(eq=False)
+class Job(Run):
+    """One run of one job, and its window on tables and models."""
 
     def __post_init__(self) -> None:
         """Open the warehouse and the model store under this run's id."""
-        self.warehouse = Warehouse(self.spark, self.settings.warehouse, self.run_id)
+        super().__post_init__()
         self.models = ModelStore(self.spark, f"{self.warehouse.root}/models", self.run_id)
-        self.started_at = datetime.now(UTC)
-
-    @property
-    def interval(self) -> Interval | None:
-        """The interval that the caller named; None for a job that takes none."""
-        first = getattr(self.arguments, "from_day", None)
-        return Interval(first, self.arguments.to_day) if first else None
-
-    @property
-    def days(self) -> list[date]:
-        """The days of the interval that the caller named."""
-        assert self.interval is not None, "this job declares no interval"
-        return self.interval.days
-
-    @property
-    def as_of(self) -> date:
-        """The last day of the interval: snapshots know this day and nothing later."""
-        return self.days[-1]
 
     def days_before(self, argument: str) -> list[date]:
         """Return the days that an argument named, in order, each once.
@@ -236,67 +185,6 @@ class Job:
         if gate:
             require_passed(checked)
 
-    def say(self, text: str) -> None:
-        """Tell what the job is doing now."""
-        self.progress.say(self.name, text)
-
-    def tell(self, text: str) -> None:
-        """Tell what a person must not miss: a warning, an id, a result."""
-        self.progress.tell(self.name, text)
-
-    def note(self, table: Table, commit: Commit) -> None:
-        """Note a commit for this run's row in ops.runs."""
-        with self._lock:
-            before = self.outputs.get(str(table), Commit(0, 0))
-            self.outputs[str(table)] = Commit(max(commit.version, before.version), commit.rows + before.rows)
-
-    def record(self, error: BaseException | None) -> None:
-        """Append this run's row to ops.runs."""
-        interval = self.interval
-        row = {
-            "run_id": self.run_id,
-            "job": self.name,
-            "interval_from": interval.first if interval else None,
-            "interval_to": interval.last if interval else None,
-            "release_id": self._release or self.release_asked,
-            "code_version": salience.code_version(),
-            "settings_hash": self.settings.hash(),
-            "key_ids": self.key_ids,
-            "inputs": self.inputs,
-            "outputs": {name: commit.version for name, commit in self.outputs.items()},
-            "models": {name: {"path": m.path, "hash": m.hash} for name, m in self.saved_models.items()},
-            "rows_out": {name: commit.rows for name, commit in self.outputs.items()},
-            "status": "failed" if error else "succeeded",
-            "error": one_line(error) if error else None,
-            "started_at": self.started_at,
-            "ended_at": datetime.now(UTC),
-        }
-        self.warehouse.append_rows(ops.RUNS, [row])
-
-    @contextmanager
-    def recorded(self) -> Iterator["Job"]:
-        """Run the block as this run: its row is written whether the block succeeds or fails."""
-        begun = monotonic()
-        self.progress.begin(self.name)
-        try:
-            with outages_told():
-                if self.release_asked is not None:
-                    # Now, rather than once there is something to write to it.
-                    if not (self.publishes and releases.is_published(self.warehouse, self.release_asked)):
-                        releases.require_open(self.warehouse, self.release_asked, self.as_of if self.interval else None)
-                    self._release = self.release_asked
-                yield self
-        except Exception as error:
-            try:
-                with outages_told():
-                    self.record(error)
-            except Exception as second:
-                self.tell(f"could not record the failed run: {one_line(second)}")
-            self.progress.leave(self.name)
-            raise
-        self.record(None)
-        self.progress.end(self.name, monotonic() - begun, {name: c.rows for name, c in self.outputs.items()})
-
     def step(self, main: Callable[["Job"], None], **arguments: Any) -> "Job":
         """Run another job's `main` in this session as a run of its own, and return that run."""
         merged = argparse.Namespace(**{**vars(self.arguments), **arguments})
@@ -313,6 +201,7 @@ def run_job(
     interval: bool = True,
     records: bool = True,
     publishes: bool = False,
+    starts: bool = True,
     extra: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> int:
     """Run one job from the command line and return its exit code.
@@ -327,6 +216,7 @@ def run_job(
             given, and a release must be of that day.
         records: whether the run leaves a row in ops.runs; a job that only reads does not.
         publishes: whether the release that is asked for may be published already.
+        starts: whether ops.runs can take a row before the job has done its work.
         extra: adds arguments of the job's own.
     """
     name = job_name(main)
@@ -334,22 +224,25 @@ def run_job(
     if extra:
         extra(parser)
     arguments = parser.parse_args(argv)
+    step, progress = Step(name), Progress()
     try:
         if interval or records:
             settle_interval(arguments, is_needed=interval)
         conf_dir = find_conf_dir()
         settings = load_settings(conf_dir, arguments.env, os.environ, arguments.set)
         spark = build_session(f"salience {name}", conf_dir, arguments.env)
-        job = Job(name, arguments, conf_dir, settings, spark, Progress(), arguments.release, publishes)
-        with outages_told(), job.recorded() if records else nullcontext():
+        progress = JsonProgress() if logs_json(spark) else progress
+        job = Job(name, arguments, conf_dir, settings, spark, progress, arguments.release, publishes, starts)
+        step = job.teller
+        log_as(spark, job.run_id)
+        with recorded_when_killed(step, progress), outages_told(), job.recorded() if records else nullcontext():
             main(job)
         return 0
     except SalienceError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        progress.fail(step, str(error))
         return error.exit_code
     except Exception as error:
-        traceback.print_exc()
-        print(f"{name}: unexpected: {one_line(error)}", file=sys.stderr)
+        progress.fail(step, f"unexpected: {one_line(error)}", error)
         return UNEXPECTED
 
 
@@ -360,9 +253,3 @@ def find_conf_dir() -> Path:
         return Path(named).absolute()
     beside = Path(sys.argv[0]).resolve().parent.parent / "conf"
     return beside if (beside / "base.yaml").is_file() else Path("conf").absolute()
-
-
-def one_line(error: BaseException) -> str:
-    """Return the first line of an error's message, with its type unless it is one of ours."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return text if isinstance(error, SalienceError) else f"{type(error).__name__}: {text}"

@@ -30,7 +30,7 @@ def build_session(app_name: str, conf_dir: Path, env: str) -> SparkSession:
 
     Raises:
         InputError: there is no Java, or one that is too old for Spark.
-        SettingsError: the properties file is missing.
+        SettingsError: the properties file is missing, or names an event log that cannot be written.
     """
     if env == "local":
         # Spark's own default is whatever python3 is first on PATH, which may not have this package's libraries.
@@ -45,11 +45,28 @@ def build_session(app_name: str, conf_dir: Path, env: str) -> SparkSession:
         for key, value in read_properties(conf_dir / "spark" / f"{env}.conf").items():
             # Paths in the file start at the folder that holds conf/, wherever the job is started from.
             builder = builder.config(key, re.sub(r"(?<![\w./-])conf/", f"{conf_dir}/", value))
-    with _java_printing_to_stderr():
-        spark = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
+    try:
+        with _java_printing_to_stderr():
+            spark = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
+    except Py4JJavaError as error:
+        told = str(error.java_exception).splitlines()[0]
+        if "EventLog" not in str(error):
+            raise
+        remedy = "make that folder, or set spark.eventLog.dir or spark.eventLog.enabled"
+        raise SettingsError(f"Spark cannot write its event log: {told}; {remedy} (conf/spark/{env}.conf)") from None
     if "DeltaSparkSessionExtension" not in str(spark.conf.get("spark.sql.extensions", "")):
         raise SettingsError(f"this Spark session has no Delta Lake: use --properties-file conf/spark/{env}.conf")
     return spark
+
+
+def logs_json(spark: SparkSession) -> bool:
+    """Return whether conf/log4j2.properties was told to log JSON (-Dsalience.log=json)."""
+    return bool(java_class(spark, "java.lang.System").getProperty("salience.log") == "json")
+
+
+def log_as(spark: SparkSession, run_id: str) -> None:
+    """Let what Spark's driver logs as JSON carry the id of the process's own run."""
+    java_class(spark, "java.lang.System").setProperty("salience.run_id", run_id)
 
 
 def find_credential(spark: SparkSession, alias: str) -> str | None:

@@ -6,7 +6,6 @@ Its classes come in one jar, which Ivy fetches as it fetches Delta's; all else l
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.request import urlopen
 import pyspark
 from pyspark.sql import SparkSession
 from tests.conftest import CONF
+from tests.processes import free_port
 
 JARS = Path(pyspark.__file__).parent / "jars"
 _LEAVE = 2**63 - 1
@@ -50,7 +50,7 @@ class Hdfs:
     def __init__(self, folder: Path, jar: Path) -> None:
         self.folder, self._jar = folder, jar
         self.conf = folder / "conf"
-        self._rpc, self._http = _free_port(), _free_port()
+        self._rpc, self._http = free_port(), free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.url = f"hdfs://127.0.0.1:{self._rpc}"
         self.conf.mkdir(parents=True)
@@ -86,7 +86,7 @@ class Hdfs:
 
     def start_data_node(self) -> None:
         """Start the DataNode, and wait until the NameNode knows it and every block that it holds."""
-        port = _free_port()
+        port = free_port()
         own = f"-Ddfs.datanode.address=127.0.0.1:{port}"
         self._start("data_node", "org.apache.hadoop.hdfs.server.datanode.DataNode", own)
 
@@ -177,9 +177,3 @@ def _path(spark: SparkSession, text: str) -> Any:
 def _xml(settings: dict[str, object]) -> str:
     lines = [f"<property><name>{name}</name><value>{value}</value></property>" for name, value in settings.items()]
     return "\n".join(["<configuration>", *lines, "</configuration>\n"])
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -159,7 +159,13 @@ def test_another_key_than_the_tables_is_refused_before_anything_is_written(
     assert told.startswith(f"feed: its tables are kept under the key {ids[0]}, but the key given is {ids[1]}: give the")
     assert {str(table): warehouse.version(table) for table in there} == before
     assert clean("2026-11-03", right) == 0
-    run = warehouse.read(ops.RUNS).orderBy("started_at").select("key_ids", "status").collect()
+    run = (
+        warehouse.read(ops.RUNS)
+        .where("status <> 'started'")
+        .orderBy("started_at")
+        .select("key_ids", "status")
+        .collect()
+    )
     assert [tuple(row) for row in run[2:]] == [({"feed": ids[1]}, "failed"), ({"feed": ids[0]}, "succeeded")]
 
 

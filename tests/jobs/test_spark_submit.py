@@ -81,7 +81,7 @@ def test_spark_submit_of_the_wheel_with_adaptive_execution_and_python_end_in_the
         assert submitted.read(table).count() == expected, table
         assert_df_equality(submitted.read(table), plain.read(table), ignore_row_order=True)
     for way, warehouse in zip(WAYS, (submitted, plain), strict=True):
-        runs = warehouse.read(ops.RUNS).orderBy("started_at")
+        runs = warehouse.read(ops.RUNS).where("status <> 'started'").orderBy("started_at")
         told = runs.select("job", "status", F.size("outputs"), F.col("code_version").startswith("wheel-"))
         assert [tuple(row) for row in told.collect()] == [
             ("clean_interactions", "succeeded", 4, way == "spark-submit"),

@@ -48,18 +48,18 @@ def well(warehouse):
     return warehouse
 
 
-def wrong(warehouse, day=DAY, platforms=("feed",)):
-    return problems(status(warehouse, day, platforms))
+def wrong(warehouse, day=DAY, platforms=("feed",), now=NOW):
+    return problems(status(warehouse, day, platforms, now))
 
 
 def test_where_all_is_well_everything_is_told_and_nothing_is_a_problem(well):
-    found = status(well, DAY, ["feed"])
+    found = status(well, DAY, ["feed"], NOW)
     assert problems(found) == []
     told = as_text(found).splitlines()
     assert told[:4] == [
         "runs",
-        f"  clean_interactions       succeeded  2026-11-03 04:02 after 120 s  {FIRST}",
-        f"  recommend                succeeded  2026-11-03 05:02 after 120 s  {FIRST}",
+        f"  clean_interactions       succeeded  2026-11-03 04:00 after 120 s      {FIRST}",
+        f"  recommend                succeeded  2026-11-03 05:00 after 120 s      {FIRST}",
         "",
     ]
     assert "  recommend                1 of 1 passed" in told
@@ -93,6 +93,32 @@ def test_a_job_is_judged_by_its_newest_run_for_the_same_days(well):
 def test_a_platform_that_failed_is_told_though_another_was_cleaned_after_it(well):
     record(well, of_run("r0", "clean_interactions", 3, settings_hash="of video", **BROKEN))
     assert wrong(well) == ["clean_interactions for 2026-11-02 failed: ValueError: no"]
+
+
+STARTED = {"status": "started", "ended_at": None}
+
+
+def test_a_run_that_started_and_ended_is_judged_by_its_end(well):
+    record(well, of_run("r2", "recommend", 5, **STARTED))
+    assert wrong(well) == []
+
+
+def test_a_run_goes_on_for_half_a_day_and_has_been_lost_after_that(well):
+    record(well, of_run("r3", "recommend", 6, **STARTED))
+    assert f"  recommend                started    2026-11-03 06:00 and goes on      {FIRST}" in as_text(
+        status(well, DAY, ["feed"], NOW)
+    )
+    assert wrong(well, now=NOW + timedelta(hours=13)) == []
+    assert wrong(well, now=NOW + timedelta(hours=14)) == [
+        "recommend for 2026-11-02 started at 2026-11-03 06:00 and has not ended: it was killed, or hangs"
+    ]
+
+
+def test_a_run_that_was_killed_is_a_problem_until_another_has_succeeded(well):
+    record(well, of_run("r3", "recommend", 6, status="killed", error="InterruptedError: SIGTERM"))
+    assert wrong(well) == ["recommend for 2026-11-02 killed: InterruptedError: SIGTERM"]
+    record(well, of_run("r4", "recommend", 7, **STARTED), of_run("r4", "recommend", 7))
+    assert wrong(well) == []
 
 
 def test_what_failed_more_than_a_week_ago_is_told_no_more(well):

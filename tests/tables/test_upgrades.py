@@ -219,20 +219,24 @@ def test_an_upgrade_that_another_run_gets_in_the_way_of_says_so(old, monkeypatch
 
 
 def act(warehouse, capsys):
-    code = run_job(upgrade_warehouse.main, ["--env", "local", "--set", f"warehouse={warehouse.root}"], interval=False)
+    arguments = ["--env", "local", "--set", f"warehouse={warehouse.root}"]
+    code = run_job(upgrade_warehouse.main, arguments, interval=False, starts=False)
     out, err = capsys.readouterr()
     return code, out.splitlines()[1:], [line for line in err.splitlines() if " WARN " not in line]
 
 
 def test_the_job_upgrades_even_the_table_that_records_it(warehouse, capsys):
-    without = replace(ops.RUNS, columns=tuple(c for c in ops.RUNS.columns if c.name != "error"), comment="older")
-    warehouse.ensure(without)
+    # As it was when there was no row of a run's start.
+    columns = tuple(replace(c, nullable=False) if c.name == "ended_at" else c for c in ops.RUNS.columns)
+    columns = tuple(column for column in columns if column.name != "application_id")
+    warehouse.ensure(replace(ops.RUNS, columns=columns, comment="older"))
     code, told, wrong = act(warehouse, capsys)
     assert (code, wrong) == (0, [])
     assert told[1:-1] == [
-        "upgrade_warehouse: upgrading ops.runs: error is missing",
+        "upgrade_warehouse: upgrading ops.runs: application_id is missing",
+        "upgrade_warehouse: upgrading ops.runs: ended_at may not be null yet",
         "upgrade_warehouse: upgrading ops.runs: its comment is another",
-        "upgrade_warehouse: every table is up to date (2 changes)",
+        "upgrade_warehouse: every table is up to date (3 changes)",
     ]
     assert act(warehouse, capsys)[1][1] == "upgrade_warehouse: every table is up to date (0 changes)"
     rows = later(warehouse).read(ops.RUNS).select("job", "status", "error").collect()
@@ -242,9 +246,9 @@ def test_the_job_upgrades_even_the_table_that_records_it(warehouse, capsys):
 def test_the_job_ends_with_exit_code_2_and_a_line_for_each_problem(warehouse, capsys):
     warehouse.ensure(column(silver.USERS, "attributes", type="string"))
     warehouse.ensure(column(silver.INTERACTIONS, "rating", type="int"))
-    warehouse.ensure(replace(ops.RUNS, columns=ops.RUNS.columns[:-1]))
+    warehouse.ensure(replace(ops.RUNS, columns=tuple(c for c in ops.RUNS.columns if c.name != "job")))
     code, _, wrong = act(warehouse, capsys)
     assert code == 2 and len(wrong) == 3, wrong
     assert wrong[0].startswith("upgrade_warehouse: silver.interactions: rating is int instead of double, which no")
     assert wrong[1].startswith("silver.users: attributes is string instead of map<string,string>, which no upgrade")
-    assert wrong[2].startswith("ops.runs: ended_at is missing and may not be null, which no upgrade can change: ")
+    assert wrong[2].startswith("ops.runs: job is missing and may not be null, which no upgrade can change: ")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
@@ -14,6 +14,7 @@ from salience.tables.warehouse import Warehouse
 _TAKEN = "taken"
 _LOOKED_BACK = timedelta(days=7)
 _TRAINING, _BETWEEN_TRAININGS = {"learn_confidence", "train_recommender", "train_engagement"}, timedelta(days=8)
+_LONGEST_RUN = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
@@ -24,24 +25,26 @@ class Finding:
     problem: str = ""
 
 
-def status(warehouse: Warehouse, day: date, platforms: Sequence[str]) -> dict[str, list[Finding]]:
+def status(warehouse: Warehouse, day: date, platforms: Sequence[str], now: datetime) -> dict[str, list[Finding]]:
     """Return what is found by heading: runs, audits, deliveries, tables, releases.
 
     Late is a platform whose interactions of the day, or a later one, were not taken, and a table that knows no such
     day; tables of models may be a week older. Failed is a run that no later one of the same job, for the same days and
-    with the same settings, has mended, an audit of such a newest run, and a delivery that was looked at and not taken;
-    all of the week up to the day.
+    with the same settings, has mended, one that has not ended for half a day (it was killed, or hangs), an audit of
+    such a newest run, and a delivery that was looked at and not taken; all of the week up to the day.
 
     Args:
         warehouse: the tables.
         day: the last day that ought to be known.
         platforms: that ought to deliver.
+        now: the time.
     """
-    lately = _read(warehouse, ops.RUNS).where(F.col("ended_at") >= F.lit(day - _LOOKED_BACK))
-    runs = newest_by(lately, ["job", "interval_to", "settings_hash"], "ended_at")
+    lately = _read(warehouse, ops.RUNS).where(F.col("started_at") >= F.lit(day - _LOOKED_BACK))
+    # Of a run's two rows the one that knows its end.
+    runs = newest_by(newest_by(lately, ["run_id"], "ended_at"), ["job", "interval_to", "settings_hash"], "started_at")
     in_force = releases.newest(warehouse)
     return {
-        "runs": [_run(row) for row in runs.orderBy("ended_at").collect()],
+        "runs": [_run(row, now) for row in runs.orderBy("started_at").collect()],
         "audits": _audits(_read(warehouse, ops.AUDITS), runs),
         "deliveries": _deliveries(_read(warehouse, ops.DELIVERIES), day, platforms),
         "tables": [*_snapshots(in_force, day), *_day_tables(warehouse, day)],
@@ -64,13 +67,16 @@ def _read(warehouse: Warehouse, table: Table) -> DataFrame:
     return warehouse.read(table) if warehouse.exists(table) else warehouse.frame(table, [])
 
 
-def _run(row: Row) -> Finding:
-    took = (row["ended_at"] - row["started_at"]).total_seconds()
-    line = f"{row['job']:<24} {row['status']:<10} {row['ended_at']:%Y-%m-%d %H:%M} after {took:,.0f} s"
-    line += f"  {row['release_id'] or ''}"
-    failed = row["status"] != "succeeded"
-    days = f" for {row['interval_to']}" if row["interval_to"] else ""
-    return Finding(line.rstrip(), f"{row['job']}{days} failed: {row['error']}" if failed else "")
+def _run(row: Row, now: datetime) -> Finding:
+    started, ended = (row[name] and row[name].astimezone(UTC) for name in ("started_at", "ended_at"))
+    took = f"after {(ended - started).total_seconds():,.0f} s" if ended else "and goes on"
+    line = f"{row['job']:<24} {row['status']:<10} {started:%Y-%m-%d %H:%M} {took:<16} {row['release_id'] or ''}"
+    told = row["job"] + (f" for {row['interval_to']}" if row["interval_to"] else "")
+    problem = "" if row["status"] == "succeeded" else f"{told} {row['status']}: {row['error']}"
+    if ended is None:
+        lost = f"{told} started at {started:%Y-%m-%d %H:%M} and has not ended: it was killed, or hangs"
+        problem = lost if now - started > _LONGEST_RUN else ""
+    return Finding(line.rstrip(), problem)
 
 
 def _audits(audits: DataFrame, runs: DataFrame) -> list[Finding]:

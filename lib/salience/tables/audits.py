@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.errors import AuditError
-from salience.tables import ops
+from salience.tables import counted, ops
 from salience.tables.contract import Table
 from salience.tables.warehouse import Warehouse
 
@@ -60,7 +60,7 @@ def require_passed(audits: Sequence[Audit]) -> None:
 
 
 def record(warehouse: Warehouse, audits: Sequence[Audit]) -> None:
-    """Record the audits in ops.audits."""
+    """Record the audits in ops.audits, and count them."""
     rows = [
         {
             "run_id": warehouse.run_id,
@@ -75,6 +75,8 @@ def record(warehouse: Warehouse, audits: Sequence[Audit]) -> None:
         for audit in audits
     ]
     warehouse.append_rows(ops.AUDITS, rows)
+    failed = sum(not audit.passed for audit in audits)
+    counted.add(warehouse.spark, audits_failed=failed, audits_passed=len(audits) - failed)
 
 
 def audit_snapshot(table: Table, rows: DataFrame, release_id: str) -> list[Audit]:

@@ -12,10 +12,11 @@ def _ledger(name: str, comment: str, columns: tuple[Column, ...], key: tuple[str
 
 RUNS = _ledger(
     "runs",
-    "One row per finished run of a job, succeeded or failed",
+    "One row when a run of a job starts and one when it ends; one that has no second row goes on, or was killed",
     (
         _RUN,
         required("job", "string", "file name in jobs/ without its ending"),
+        Column("application_id", "string", "Spark's id of the application, as the History Server names it"),
         Column("interval_from", "date", "first day of the interval that the caller named"),
         Column("interval_to", "date", "last day of that interval, included"),
         Column("release_id", "string", "release that the run's snapshots belong to"),
@@ -26,12 +27,12 @@ RUNS = _ledger(
         required("outputs", "map<string,bigint>", "table -> Delta version that was written"),
         required("models", "map<string,struct<path:string,hash:string>>", "model -> where and what was saved"),
         required("rows_out", "map<string,bigint>", "table -> rows written"),
-        required("status", "string", "succeeded or failed"),
-        Column("error", "string", "the error's one line, for a failed run"),
+        required("status", "string", "started, succeeded, failed or killed (told to end by SIGTERM or Ctrl-C)"),
+        Column("error", "string", "the error's one line, for a run that failed or was killed"),
         required("started_at", "timestamp", "UTC"),
-        required("ended_at", "timestamp", "UTC"),
+        Column("ended_at", "timestamp", "UTC; null in the row of its start"),
     ),
-    ("run_id",),
+    ("run_id", "status"),
 )
 
 AUDITS = _ledger(

@@ -112,4 +112,5 @@ def _is_over(warehouse: Warehouse, claim: Row) -> bool:
     if datetime.now(UTC) - since > _DEAD_AFTER:
         return True
     runs = warehouse.read(ops.RUNS) if warehouse.exists(ops.RUNS) else None
-    return runs is not None and not runs.where(F.col("run_id") == claim["run_id"]).isEmpty()
+    ended = (F.col("run_id") == claim["run_id"]) & F.col("ended_at").isNotNull()
+    return runs is not None and not runs.where(ended).isEmpty()
