@@ -11,7 +11,7 @@ AIRFLOW := env PATH="$(CURDIR)/$(BIN):$(CURDIR)/$(AIRFLOW_BIN):$$PATH" AIRFLOW_H
 	AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True AIRFLOW__API__HOST=127.0.0.1 AIRFLOW_SALIENCE_ENV=local \
 	AIRFLOW_CONN_SPARK_DEFAULT='{"conn_type": "spark", "host": "local[2]", "extra": {"spark-binary": "spark-submit", "deploy-mode": "client"}}' \
 	$(AIRFLOW_BIN)/airflow
-AIRFLOW_PYTEST := $(AIRFLOW_BIN)/pytest -p no:cacheprovider -c airflow_dags/pytest.ini tests/dags
+AIRFLOW_PYTEST := $(AIRFLOW_BIN)/pytest -n 2 -p no:cacheprovider -c airflow_dags/pytest.ini tests/dags
 DEMO_DAY ?= 2026-11-14
 
 .DEFAULT_GOAL := help
@@ -37,7 +37,7 @@ $(AIRFLOW_READY): conf/pins-airflow.txt
 	@echo "building .venv-airflow with $$($(PYTHON) --version): a few minutes, once"
 	@$(PYTHON) -m venv .venv-airflow
 	@$(AIRFLOW_BIN)/pip install --quiet --disable-pip-version-check --constraint conf/pins-airflow.txt \
-		apache-airflow apache-airflow-providers-apache-spark pytest
+		apache-airflow apache-airflow-providers-apache-spark pytest pytest-xdist
 	@touch $@
 
 demo: setup ## simulate logs, run every step on them, print a summary (data/demo)

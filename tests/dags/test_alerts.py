@@ -3,14 +3,13 @@
 import importlib
 import json
 import logging
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("airflow", reason="needs the Airflow environment: make setup-airflow")
+
+from running import listening
 
 FAILED = {
     "ti": SimpleNamespace(dag_id="daily_metrics", run_id="r1", task_id="measure_audience", try_number=2),
@@ -29,31 +28,6 @@ TOLD = {
 @pytest.fixture(scope="module")
 def alerts():
     return importlib.import_module("alerts")
-
-
-@contextmanager
-def listening(code=200):
-    """Yield an address on this machine, and what was posted there."""
-    posted = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(code)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hook", posted
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_a_task_that_failed_is_posted(alerts, monkeypatch):

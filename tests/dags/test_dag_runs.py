@@ -3,12 +3,13 @@
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("airflow", reason="needs the Airflow environment: make setup-airflow")
 
-from running import PROJECT, SPARK_BIN, run, run_dag, variables_of
+from running import PROJECT, SPARK_BIN, listening, run, run_dag, variables_of
 
 FIRST_DAY, LAST_BEFORE = "2026-11-07", "2026-11-13"
 SATURDAY, SUNDAY = "2026-11-14", "2026-11-15"
@@ -62,10 +63,34 @@ def test_a_job_with_bad_input_is_started_once_nothing_follows_and_people_are_tol
 
 
 @pytest.mark.slow
+def test_a_failed_audit_is_not_tried_again_publishes_nothing_and_is_told(variables, tmp_path):
+    if not SPARK_BIN.is_dir():
+        pytest.skip("needs the Spark environment: make setup")
+    python, jobs = str(SPARK_BIN / "python"), f"{PROJECT}/jobs"
+    size = ["users=50", "contents=30", "days=1", "events=800", "dirt_share=0.1"]
+    settings = [part for setting in size for part in ("--set", f"simulate.{setting}")]
+    run(variables, python, f"{jobs}/simulate_logs.py", "--env", "local", "--date", SATURDAY, *settings)
+    thresholds = {"MIN_ROWS": "1", "MAX_SHARES": "{default: 0}"}
+    variables |= {f"SALIENCE_CLEAN__THRESHOLDS__{name}": value for name, value in thresholds.items()}
+    with listening() as (url, posted):
+        told = {"SALIENCE_PLATFORMS": "[feed]", "AIRFLOW_SALIENCE_ALERT_URL": url}
+        run_dag(variables | told, "daily_interactions", SUNDAY_AT_4, code=1)
+    (alert,) = posted
+    assert (alert["event"], alert["task"]) == ("task failed", "clean_interactions_feed")
+    assert "Error code is: 3." in alert["problem"] and "held" in alert["problem"]
+    ops = Path(variables["SALIENCE_WAREHOUSE"]) / "ops"
+    assert (ops / "audits").is_dir() and not (ops / "releases").exists() and not (ops / "opened_releases").exists()
+
+
+@pytest.mark.slow
 def test_every_dag_does_its_work_on_real_tables(variables, tmp_path):
     if not SPARK_BIN.is_dir():
         pytest.skip("needs the Spark environment: make setup")
     fast = {"PLATFORMS": "[feed]", "ENGAGEMENT__MLP_HIDDEN_UNITS": "0"}
+    # One of each, so that there is little to choose from.
+    fast |= {f"ENGAGEMENT__{name}": value for name, value in (("REGULARISATIONS", "[0.001]"), ("ELASTIC_NETS", "[0]"))}
+    confidence = {"HALF_LIVES_DAYS": "[7]", "FACTORS": "[2]", "ROUNDS": "1", "WINDOWS": "1"}
+    fast |= {f"RECOMMEND__CONFIDENCE__{name}": value for name, value in confidence.items()}
     fast |= {f"{stage}__BOOTSTRAP_REPLICATES": "100" for stage in ("ENGAGEMENT", "RECOMMEND")}
     variables |= {f"SALIENCE_{name}": value for name, value in fast.items()}
     python = str(SPARK_BIN / "python")

@@ -131,6 +131,30 @@ def test_the_folder_holds_these_dags_with_these_tasks(bag):
     assert found == {dag_id: {*tasks} | OTHER_TASKS[dag_id] for dag_id, tasks in SUBMITTED.items()}
 
 
+PARSING = """
+import sys, time
+from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.apache.spark.operators import spark_submit
+from airflow.providers.standard.operators import bash
+from airflow.providers.standard.sensors import external_task
+from airflow.sdk import DAG, Asset
+
+sys.path.insert(0, sys.argv[1])
+begun = time.process_time()
+bag = DagBag(sys.argv[1])
+assert len(bag.dags) == 6, bag.import_errors
+print(time.process_time() - begun, "pyspark" in sys.modules)
+"""
+
+
+def test_the_files_add_less_than_a_second_to_what_airflow_itself_imports(tmp_path):
+    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    command = (sys.executable, "-c", PARSING, str(DAGS))
+    told = subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
+    seconds, has_spark = told.splitlines()[-1].split()
+    assert float(seconds) < 1 and has_spark == "False"
+
+
 @pytest.mark.parametrize("dag_id", INTERVALS)
 def test_a_run_takes_the_last_whole_interval_of_its_schedule(bag, dag_id):
     from airflow.serialization.serialized_objects import DagSerialization
