@@ -6,7 +6,12 @@ AIRFLOW_BIN := .venv-airflow/bin
 AIRFLOW_READY := .venv-airflow/.ready
 # Half of a test's time is spent on one core; the tests of a file share what it sets up.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
-AIRFLOW := env PATH="$(CURDIR)/$(BIN):$(CURDIR)/$(AIRFLOW_BIN):$$PATH" AIRFLOW_HOME="$(CURDIR)/data/airflow" \
+# The day that Airflow's daily runs of 04:00 UTC take next, or one so many days before it.
+day = $(shell $(PYTHON) -c "from datetime import *; print((datetime.now(timezone.utc) - timedelta(days=$(1), hours=28)).date())")
+AIRFLOW_DEMO := data/airflow/demo-$(call day,0)
+OF_AIRFLOW := env SALIENCE_LOGS="$(CURDIR)/$(AIRFLOW_DEMO)/logs" SALIENCE_WAREHOUSE="$(CURDIR)/$(AIRFLOW_DEMO)/warehouse" \
+	SALIENCE_SIMULATE__TRUTH="$(CURDIR)/$(AIRFLOW_DEMO)/truth"
+AIRFLOW := $(OF_AIRFLOW) PATH="$(CURDIR)/$(BIN):$(CURDIR)/$(AIRFLOW_BIN):$$PATH" AIRFLOW_HOME="$(CURDIR)/data/airflow" \
 	AIRFLOW__CORE__DAGS_FOLDER="$(CURDIR)/airflow_dags" AIRFLOW__CORE__LOAD_EXAMPLES=False \
 	AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True AIRFLOW__API__HOST=127.0.0.1 AIRFLOW_SALIENCE_ENV=local \
 	AIRFLOW_CONN_SPARK_DEFAULT='{"conn_type": "spark", "host": "local[2]", "extra": {"spark-binary": "spark-submit", "deploy-mode": "client"}}' \
@@ -43,11 +48,17 @@ $(AIRFLOW_READY): conf/pins-airflow.txt
 demo: setup ## simulate logs, run every step on them, print a summary (data/demo)
 	@$(BIN)/python jobs/run_all.py --env local --date $(DEMO_DAY) --simulate
 
-airflow: setup setup-airflow ## start Airflow on this machine, connected to the demo's logs and tables (data/airflow): http://127.0.0.1:8080
+airflow: setup setup-airflow $(AIRFLOW_DEMO)/.ready ## start Airflow on this machine, on a demo that ends yesterday (data/airflow): http://127.0.0.1:8080
 	@$(AIRFLOW) db migrate >/dev/null
 	@$(AIRFLOW) pools set salience 1 "Spark jobs at once" >/dev/null
 	@echo "open http://127.0.0.1:8080 (README.md, On Airflow, says what to click); Ctrl-C ends it"
 	@$(AIRFLOW) standalone
+
+$(AIRFLOW_DEMO)/.ready: | $(READY)
+	@echo "simulating logs up to $(call day,0), and taking all days before: some minutes, once a day"
+	@$(OF_AIRFLOW) $(BIN)/python jobs/simulate_logs.py --env local --date $(call day,0)
+	@$(OF_AIRFLOW) $(BIN)/python jobs/run_all.py --env local --from $(call day,13) --to $(call day,1)
+	@touch $@
 
 check: setup lint ## lint, types, import rules and unit tests
 	$(PYTEST) -m "not integration"
