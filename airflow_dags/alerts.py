@@ -29,8 +29,13 @@ def late(context: dict[str, Any], hours: int) -> None:
         _tell("run late", run["dag_id"], run["dag_run_id"], problem=f"not done {hours} hours after it was queued")
 
 
+def _shortened(text: str) -> str:
+    """Return both ends of a long text: a job's command comes first, what it ended with last."""
+    return text if len(text) <= 1000 else f"{text[:300]} ... {text[-695:]}"
+
+
 def _tell(event: str, dag_id: str, run_id: str, **more: Any) -> None:
-    told = {"event": event, "dag_id": dag_id, "run_id": run_id, **more, "problem": str(more["problem"])[:1000]}
+    told = {"event": event, "dag_id": dag_id, "run_id": run_id, **more, "problem": _shortened(str(more["problem"]))}
     text = json.dumps(told)
     _log.error("alert: %s", text)
     url = os.environ.get("AIRFLOW_SALIENCE_ALERT_URL")

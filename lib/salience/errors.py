@@ -1,5 +1,21 @@
 """The errors that Salience raises on purpose; each carries one line that says what is wrong, where and what to do."""
 
+import re
+
+_FAILS_ON_A_VALUE = re.compile(r"\[([A-Z][A-Z0-9_.]+)\](?:(?!SQLSTATE: ).)*SQLSTATE: 22", re.DOTALL)
+"""What Spark says where an expression fails on a value; conf/log4j2.properties hides the same from what Java logs."""
+
+
+def without_values(text: str) -> str:
+    """Return the text without the values that expressions failed on: they may be a person's."""
+    return _FAILS_ON_A_VALUE.sub(r"[\1] (value not shown) SQLSTATE: 22", text)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the first line of an error's message, with its type unless it is one of ours."""
+    text = next((line.strip() for line in without_values(str(error)).splitlines() if line.strip()), "")
+    return text if isinstance(error, SalienceError) else f"{type(error).__name__}: {text}"
+
 
 class SalienceError(Exception):
     """Base of every deliberate error. `exit_code` is what a job ends with."""

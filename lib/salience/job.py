@@ -18,11 +18,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from salience.arguments import argument_parser, job_name, settle_interval
-from salience.errors import InputError, SalienceError
+from salience.errors import InputError, SalienceError, one_line
 from salience.models.checkpoints import checkpoints
 from salience.models.store import LoadedModel, ModelStore, blas
 from salience.progress import JsonProgress, Progress, Step
-from salience.runs import Run, one_line, recorded_when_killed
+from salience.runs import Run, recorded_when_killed
 from salience.session import build_session, log_as, logs_json
 from salience.settings import load_settings
 from salience.tables import publishing, releases, silver

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import Progress as LiveProgress
 from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from salience.errors import without_values
+
 
 class Step(NamedTuple):
     """Who tells: a job's name and the id of its run, empty before there is one."""
@@ -74,8 +76,13 @@ class Progress:
     def fail(self, step: Step, text: str, unexpected: BaseException | None = None) -> None:
         """Tell, on stderr, why a job ends without success; of an unexpected error, its traceback, too."""
         if unexpected:
-            traceback.print_exception(unexpected)
+            print(without_values("".join(traceback.format_exception(unexpected))), end="", file=sys.stderr)
         print(f"{step.job}: {text}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Leave the console as it was, ahead of an end without any clearing up."""
+        self._live.stop()
+        sys.stdout.flush()
 
     def print(self, text: str) -> None:
         """Print lines that stay."""
@@ -103,7 +110,7 @@ class JsonProgress(Progress):
 
     def tell(self, step: Step, text: str) -> None:
         """Tell what a person must not miss."""
-        self._log(logging.WARNING, step, text)
+        self._log(logging.INFO, step, text)
 
     def end(self, step: Step, seconds: float, rows: Mapping[str, int]) -> None:
         """Close a step with what it wrote and how long it took."""
@@ -127,3 +134,7 @@ class _Utc(JSONFormatter):
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return without_values(super().format(record))

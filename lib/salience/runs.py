@@ -17,7 +17,7 @@ from typing import Any, Self
 from pyspark.sql import SparkSession
 
 import salience
-from salience.errors import SalienceError
+from salience.errors import one_line
 from salience.progress import Progress, Step
 from salience.settings import Settings
 from salience.tables import counted, ops, releases
@@ -28,6 +28,7 @@ from salience.tables.warehouse import Warehouse
 
 _RUN_ID = "mdc.run_id"
 """Spark's local property that its executors' log lines carry."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _GRACE_S = 20
 """Seconds that a killed process takes to record its runs at most; clusters grant 30 before they kill for good."""
 
@@ -64,6 +65,7 @@ class Run:
     saved_models: dict[str, releases.SavedModel] = field(default_factory=dict)
     key_ids: dict[str, str] = field(default_factory=dict)
     _release: str | None = None
+    _has_ended: bool = False
     _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
@@ -106,6 +108,7 @@ class Run:
         with self._lock:
             before = self.outputs.get(str(table), Commit(0, 0))
             self.outputs[str(table)] = Commit(max(commit.version, before.version), commit.rows + before.rows)
+        counted.add(self.spark, rows_written=commit.rows)
 
     @contextmanager
     def recorded(self) -> Iterator[Self]:
@@ -122,14 +125,22 @@ class Run:
                         self._take_release()
                         yield self
                 except Exception as error:
-                    self.record_failure("failed", error)
+                    if self.end():
+                        self.record_end("failed", error)
                     raise
-                self._record("succeeded")
+                if self.end():
+                    self._record("succeeded")
         finally:
             self.progress.leave(self.teller)
         self.progress.end(self.teller, monotonic() - begun, {name: c.rows for name, c in self.outputs.items()})
 
-    def record_failure(self, status: str, error: BaseException) -> None:
+    def end(self) -> bool:
+        """Return whether this is the run's end: it has one, whoever records it."""
+        with self._lock:
+            is_first, self._has_ended = not self._has_ended, True
+        return is_first
+
+    def record_end(self, status: str, error: BaseException) -> None:
         """Record that the run ended without success; where even that fails, tell it."""
         try:
             with outages_told():
@@ -168,8 +179,8 @@ class Run:
             "release_id": self._release or self.release_asked,
             "code_version": salience.code_version(),
             "settings_hash": self.settings.hash(),
-            "key_ids": self.key_ids,
-            "inputs": self.inputs,
+            "key_ids": dict(self.key_ids),
+            "inputs": dict(self.inputs),
             "outputs": {name: commit.version for name, commit in self.outputs.items()},
             "models": {name: {"path": m.path, "hash": m.hash} for name, m in self.saved_models.items()},
             "rows_out": {name: commit.rows for name, commit in self.outputs.items()},
@@ -180,8 +191,6 @@ class Run:
         }
         self.warehouse.append_rows(ops.RUNS, [row])
         counted.add(self.spark, **{f"runs_{status}": 1})
-        if status != "started":
-            counted.add(self.spark, rows_written=sum(commit.rows for commit in self.outputs.values()))
 
 
 _now: list[Run] = []
@@ -197,6 +206,15 @@ def _going_on(run: Run) -> Iterator[None]:
         _now.remove(run)
 
 
+def _record_killed(name: str) -> None:
+    """Record the runs that go on as killed, after all their Spark jobs were cancelled, which would be in the way."""
+    ended = [run for run in _now if run.end()]
+    for run in ended[:1]:
+        run.spark.sparkContext.cancelAllJobs()
+    for run in ended:
+        run.record_end("killed", InterruptedError(name))
+
+
 @contextmanager
 def recorded_when_killed(step: Step, progress: Progress) -> Iterator[None]:
     """Record the runs of the block as killed where SIGTERM, or Ctrl-C, ends the process, with exit code 128 + signal.
@@ -206,30 +224,26 @@ def recorded_when_killed(step: Step, progress: Progress) -> Iterator[None]:
     """
 
     def end(number: int, _: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        # Threads of their own have a line to Java of their own.
-        told = "killed", InterruptedError(name)
-        recording = [Thread(target=run.record_failure, args=told, daemon=True) for run in _now]
-        for thread in recording:
-            thread.start()
-        for thread in recording:
-            thread.join(_GRACE_S)
-        progress.fail(step, f"ended by {name}")
-        os._exit(128 + number)
+        try:
+            for heard in _SIGNALS:
+                signal.signal(heard, signal.SIG_IGN)
+            name = signal.Signals(number).name
+            # A thread of its own has a line to Java of its own.
+            recording = Thread(target=_record_killed, args=(name,), daemon=True)
+            recording.start()
+            recording.join(_GRACE_S)
+            progress.close()
+            progress.fail(step, f"ended by {name}")
+        finally:
+            os._exit(128 + number)
 
     if current_thread() is not main_thread():
         # Only the main thread hears signals.
         yield
         return
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, end) for number in _SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def one_line(error: BaseException) -> str:
-    """Return the first line of an error's message, with its type unless it is one of ours."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return text if isinstance(error, SalienceError) else f"{type(error).__name__}: {text}"

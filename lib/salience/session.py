@@ -50,7 +50,7 @@ def build_session(app_name: str, conf_dir: Path, env: str) -> SparkSession:
             spark = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
     except Py4JJavaError as error:
         told = str(error.java_exception).splitlines()[0]
-        if "EventLog" not in str(error):
+        if "EventLog" not in str(error) or not told.startswith("java.io.FileNotFoundException"):
             raise
         remedy = "make that folder, or set spark.eventLog.dir or spark.eventLog.enabled"
         raise SettingsError(f"Spark cannot write its event log: {told}; {remedy} (conf/spark/{env}.conf)") from None
@@ -60,8 +60,15 @@ def build_session(app_name: str, conf_dir: Path, env: str) -> SparkSession:
 
 
 def logs_json(spark: SparkSession) -> bool:
-    """Return whether conf/log4j2.properties was told to log JSON (-Dsalience.log=json)."""
-    return bool(java_class(spark, "java.lang.System").getProperty("salience.log") == "json")
+    """Return whether conf/log4j2.properties was told to log JSON (-Dsalience.log=json).
+
+    Raises:
+        SettingsError: it was told something else, and so logs nothing.
+    """
+    told = str(java_class(spark, "java.lang.System").getProperty("salience.log") or "text")
+    if told not in ("json", "text"):
+        raise SettingsError(f"-Dsalience.log={told}: there are json and text (spark.driver.extraJavaOptions)")
+    return told == "json"
 
 
 def log_as(spark: SparkSession, run_id: str) -> None:

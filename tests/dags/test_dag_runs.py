@@ -76,7 +76,7 @@ def test_a_failed_audit_is_not_tried_again_publishes_nothing_and_is_told(variabl
         told = {"SALIENCE_PLATFORMS": "[feed]", "AIRFLOW_SALIENCE_ALERT_URL": url}
         run_dag(variables | told, "daily_interactions", SUNDAY_AT_4, code=1)
     (alert,) = posted
-    assert (alert["event"], alert["task"]) == ("task failed", "clean_interactions_feed")
+    assert (alert["event"], alert["task"], alert["try_number"]) == ("task failed", "clean_interactions_feed", 1)
     assert "Error code is: 3." in alert["problem"] and "held" in alert["problem"]
     ops = Path(variables["SALIENCE_WAREHOUSE"]) / "ops"
     assert (ops / "audits").is_dir() and not (ops / "releases").exists() and not (ops / "opened_releases").exists()

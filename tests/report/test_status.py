@@ -114,6 +114,25 @@ def test_a_run_goes_on_for_half_a_day_and_has_been_lost_after_that(well):
     ]
 
 
+def test_a_run_that_failed_is_a_problem_until_another_has_ended_well_not_only_begun(well):
+    record(well, of_run("r3", "recommend", 6, **BROKEN), of_run("r4", "recommend", 7, **STARTED))
+    assert wrong(well) == ["recommend for 2026-11-02 failed: ValueError: no"]
+    assert "started    2026-11-03 07:00 and goes on" in as_text(status(well, DAY, ["feed"], NOW))
+    record(well, of_run("r4", "recommend", 7))
+    assert wrong(well) == []
+
+
+def test_of_jobs_that_say_how_things_stand_the_newest_days_answer_counts(well):
+    day_before = {"interval_to": DAY - timedelta(days=1)}
+    record(
+        well,
+        of_run("r3", "check_kpis", 2, **BROKEN, **day_before),
+        of_run("r4", "recommend", 2, **BROKEN, **day_before),
+    )
+    record(well, of_run("r5", "check_kpis", 6))
+    assert wrong(well) == ["recommend for 2026-11-01 failed: ValueError: no"]
+
+
 def test_a_run_that_was_killed_is_a_problem_until_another_has_succeeded(well):
     record(well, of_run("r3", "recommend", 6, status="killed", error="InterruptedError: SIGTERM"))
     assert wrong(well) == ["recommend for 2026-11-02 killed: InterruptedError: SIGTERM"]

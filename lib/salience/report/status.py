@@ -15,6 +15,7 @@ _TAKEN = "taken"
 _LOOKED_BACK = timedelta(days=7)
 _TRAINING, _BETWEEN_TRAININGS = {"learn_confidence", "train_recommender", "train_engagement"}, timedelta(days=8)
 _LONGEST_RUN = timedelta(hours=12)
+_HOW_THINGS_STAND = ["check_kpis", "measure_drift"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def status(warehouse: Warehouse, day: date, platforms: Sequence[str], now: datet
     Late is a platform whose interactions of the day, or a later one, were not taken, and a table that knows no such
     day; tables of models may be a week older. Failed is a run that no later one of the same job, for the same days and
     with the same settings, has mended, one that has not ended for half a day (it was killed, or hangs), an audit of
-    such a newest run, and a delivery that was looked at and not taken; all of the week up to the day.
+    such a run, and a delivery that was looked at and not taken; all of the week up to the day.
 
     Args:
         warehouse: the tables.
@@ -41,7 +42,7 @@ def status(warehouse: Warehouse, day: date, platforms: Sequence[str], now: datet
     """
     lately = _read(warehouse, ops.RUNS).where(F.col("started_at") >= F.lit(day - _LOOKED_BACK))
     # Of a run's two rows the one that knows its end.
-    runs = newest_by(newest_by(lately, ["run_id"], "ended_at"), ["job", "interval_to", "settings_hash"], "started_at")
+    runs = _standing(newest_by(lately, ["run_id"], "ended_at"))
     in_force = releases.newest(warehouse)
     return {
         "runs": [_run(row, now) for row in runs.orderBy("started_at").collect()],
@@ -61,6 +62,18 @@ def newest_by(rows: DataFrame, keys: Sequence[str], time: str) -> DataFrame:
     """Return the newest row of each key."""
     newest = Window.partitionBy(*keys).orderBy(F.col(time).desc())
     return rows.withColumn("_place", F.row_number().over(newest)).where("_place = 1").drop("_place")
+
+
+def _standing(runs: DataFrame) -> DataFrame:
+    """Return the newest run that ended, of each job for the same days with the same settings, and those begun since.
+
+    Of jobs that say how things stand, the newest of all days: the next day's answer takes the place of the last one's.
+    """
+    days = F.when(~F.col("job").isin(_HOW_THINGS_STAND), F.col("interval_to"))
+    alike = Window.partitionBy("job", days, "settings_hash")
+    newest_end = F.max(F.when(F.col("ended_at").isNotNull(), F.col("started_at"))).over(alike)
+    begun_since = F.coalesce(F.col("started_at") >= newest_end, F.lit(True))
+    return runs.withColumn("_stands", begun_since).where("_stands").drop("_stands")
 
 
 def _read(warehouse: Warehouse, table: Table) -> DataFrame:
@@ -135,13 +148,12 @@ def _told(table: str, known: date, day: date) -> Finding:
 
 
 def _releases(rows: DataFrame) -> list[Finding]:
-    newest = rows.orderBy(F.col("release_seq").desc()).limit(5).collect()
-    return [
-        Finding(
-            f"{row['release_seq']:>6}  {row['release_id']:<14} {row['action']:<9} {row['published_at']:%Y-%m-%d %H:%M}"
-        )
-        for row in newest
-    ]
+    return [_release(row) for row in rows.orderBy(F.col("release_seq").desc()).limit(5).collect()]
+
+
+def _release(row: Row) -> Finding:
+    at = row["published_at"].astimezone(UTC)
+    return Finding(f"{row['release_seq']:>6}  {row['release_id']:<14} {row['action']:<9} {at:%Y-%m-%d %H:%M}")
 
 
 def as_text(found: dict[str, Iterable[Finding]]) -> str:

@@ -27,7 +27,9 @@ RUNS = _ledger(
         required("outputs", "map<string,bigint>", "table -> Delta version that was written"),
         required("models", "map<string,struct<path:string,hash:string>>", "model -> where and what was saved"),
         required("rows_out", "map<string,bigint>", "table -> rows written"),
-        required("status", "string", "started, succeeded, failed or killed (told to end by SIGTERM or Ctrl-C)"),
+        required(
+            "status", "string", "started, succeeded, failed, or killed (Python was told to end, by SIGTERM or Ctrl-C)"
+        ),
         Column("error", "string", "the error's one line, for a run that failed or was killed"),
         required("started_at", "timestamp", "UTC"),
         Column("ended_at", "timestamp", "UTC; null in the row of its start"),
