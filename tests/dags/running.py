@@ -29,7 +29,7 @@ def variables_of(folder):
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "airflow_dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db?timeout=60",
         "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(connection),
         "AIRFLOW_SALIENCE_ENV": "local",
         "SALIENCE_LOGS": str(folder / "logs"),

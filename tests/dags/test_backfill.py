@@ -88,7 +88,7 @@ def has_succeeded(variables, dag_id, *days):
     return states == ["success"] * len(days)
 
 
-@pytest.mark.slow
+@pytest.mark.trial
 def test_three_days_by_backfill_equal_three_days_one_by_one_though_a_job_was_killed(tmp_path):
     if not SPARK_BIN.is_dir():
         pytest.skip("needs the Spark environment: make setup")

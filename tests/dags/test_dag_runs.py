@@ -77,7 +77,8 @@ def test_a_failed_audit_is_not_tried_again_publishes_nothing_and_is_told(variabl
         run_dag(variables | told, "daily_interactions", SUNDAY_AT_4, code=1)
     (alert,) = posted
     assert (alert["event"], alert["task"], alert["try_number"]) == ("task failed", "clean_interactions_feed", 1)
-    assert "Error code is: 3." in alert["problem"] and "held" in alert["problem"]
+    assert alert["problem"].startswith("Cannot execute: spark-submit")
+    assert "clean_interactions: held 1 of 3 deliveries" in alert["problem"]
     ops = Path(variables["SALIENCE_WAREHOUSE"]) / "ops"
     assert (ops / "audits").is_dir() and not (ops / "releases").exists() and not (ops / "opened_releases").exists()
 
