@@ -82,6 +82,14 @@ def processes(sessions, feed):
     return Processes(sessions, feed)
 
 
+def went_on_during(warehouse, job):
+    """Return the jobs that ran, if only in part, while the last run of a job did."""
+    rows = warehouse.read(ops.RUNS).orderBy("started_at").collect()
+    last = next(row for row in reversed(rows) if row["job"] == job)
+    met = [row for row in rows if row["started_at"] < last["ended_at"] and last["started_at"] < row["ended_at"]]
+    return {row["job"] for row in met} - {job}
+
+
 def test_cleaning_and_publishing_beside_compaction_lose_no_row_and_no_job_fails(feed, processes):
     """Deliveries of days in small files are corrected, and a release published, while these are put together."""
     fragment_all(feed.warehouse)
@@ -93,6 +101,7 @@ def test_cleaning_and_publishing_beside_compaction_lose_no_row_and_no_job_fails(
         [("clean_interactions", "--from", DAYS[0], "--to", DAYS[-1]), ("publish_release", "--release", THIRD)],
     )
     assert [[job[0] for job in queue] for queue in told] == [[0], [0, 0]], told
+    assert went_on_during(feed.warehouse, "compact_tables") == {"clean_interactions", "publish_release"}
     row = feed.warehouse.read(ops.RELEASES).where("release_seq = 3").head()
     assert (row["release_id"], row["tables"]) == (THIRD, {str(LISTS): THIRD, str(SHORTFALLS): THIRD})
     assert feed.warehouse.read(LISTS).count() == 3 * len(PEOPLE) * 2
@@ -157,6 +166,7 @@ def test_readers_see_the_same_while_days_and_releases_are_deleted_and_files_put_
     )
     answers = reader()
     assert [[job[0] for job in queue] for queue in told] == [[0] * 2, [0] * 4], told
+    assert went_on_during(feed.warehouse, "compact_tables") == {"apply_retention", "delete_old_releases"}
     assert len(answers) > 5 and answers == [answers[0]] * len(answers)
     queries = [told[0][1], told[1][0], told[1][3]]
     assert {out for _, out, _ in queries} == {queries[0][1]}
