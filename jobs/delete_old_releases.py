@@ -26,7 +26,7 @@ def main(job: Job) -> None:
         ids = sorted(row["release_id"] for row in there)
         if ids:
             job.say(f"deleting {len(ids)} releases of {table}")
-            job.write_partitions(table, warehouse.frame(table, []), {"release_id": ids})
+            job.note(table, warehouse.delete(table, {"release_id": ids}))
             job.tell(f"{table}: deleted {', '.join(ids)}")
     for release_id in old:
         if job.models.delete_release(release_id):

@@ -11,9 +11,8 @@ from pyspark.sql import functions as F
 
 from salience.errors import InputError
 from salience.job import Job, run_job
-from salience.models.erasing import audit_model
+from salience.models.auditing import audit_release
 from salience.tables import audits, catalog, publishing, releases
-from salience.tables.erasing import audit_nobody_erased
 from salience.tables.suppression import hide_in_release
 from salience.tables.views import register
 
@@ -21,34 +20,30 @@ from salience.tables.views import register
 def main(job: Job) -> None:
     if job.release_asked is None:
         raise InputError("which release? give --release ID; ops.opened_releases lists them")
-    told = publishing.done_with(job.warehouse, job.release, getattr(job.arguments, "unless_later", False))
-    if told is None:
-        made, models, _ = releases.produced(job.warehouse, job.release)
-        audit(job, made, models)
-        row = publishing.publish(job.warehouse, job.release, job.settings.release.publish_attempts)
-        made_of = f"{len(made)} tables made, {len(row.tables)} in force"
-        told = f"published {job.release} as release_seq {row.release_seq}: {made_of}"
+    unless_later = getattr(job.arguments, "unless_later", False)
+    told = publishing.done_with(job.warehouse, job.release, unless_later)
+    try:
+        told = told or publish(job)
+    except InputError:
+        # Another run may have published it, or a release of a later day, since this one began.
+        told = publishing.done_with(job.warehouse, job.release, unless_later)
+        if told is None:
+            raise
     if job.settings.release.register_views:
         register(job.warehouse)
     job.tell(told)
 
 
-def audit(job: Job, made: dict[str, str], models: dict[str, releases.SavedModel]) -> None:
-    warehouse, release_id, fewest = job.warehouse, job.release, job.settings.privacy.min_cell_people
-    frames = {name: warehouse.read(catalog.by_name(name)).where(F.col("release_id") == release_id) for name in made}
-    found = []
-    for name, rows in frames.items():
-        job.say(f"auditing {name}")
-        found += audits.audit_snapshot(catalog.by_name(name), rows, release_id)
-        found += audit_nobody_erased(warehouse, catalog.by_name(name), rows, release_id)
-    for name, saved in models.items():
-        job.say(f"auditing the model {name}")
-        found += audit_model(job.models, warehouse, name, saved, release_id)
-    job.say("auditing that everyone has a full list")
-    found += audits.audit_lists(frames, job.settings.recommend.k, release_id)
-    audits.enforce(warehouse, found)
-    for name, rows in frames.items():
-        hide_in_release(warehouse, catalog.by_name(name), rows, release_id, fewest)
+def publish(job: Job) -> str:
+    warehouse, release_id, settings = job.warehouse, job.release, job.settings
+    audits.enforce(warehouse, audit_release(warehouse, job.models, release_id, settings.recommend.k, job.say))
+    made = releases.produced(warehouse, release_id)[0]
+    for table in map(catalog.by_name, made):
+        rows = warehouse.read(table).where(F.col("release_id") == release_id)
+        hide_in_release(warehouse, table, rows, release_id, settings.privacy.min_cell_people)
+    row = publishing.publish(warehouse, release_id, settings.release.publish_attempts)
+    made_of = f"{len(made)} tables made, {len(row.tables)} in force"
+    return f"published {release_id} as release_seq {row.release_seq}: {made_of}"
 
 
 def extra(parser: ArgumentParser) -> None:

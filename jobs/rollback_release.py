@@ -1,4 +1,9 @@
-"""Put in force again what an earlier row of ops.releases named, by appending a row that says so."""
+"""Put in force again what an earlier row of ops.releases named, by appending a row that says so.
+
+No row goes, so this leads forward, too: name the row that was in force before. Runs that begin later read and carry
+forward what was put back. One that was under way still publishes the lists that it made by the models before: make
+that day's release anew.
+"""
 
 from argparse import ArgumentParser
 

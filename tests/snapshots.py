@@ -1,5 +1,6 @@
 """Small releases for tests: snapshots and runs as jobs leave them."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
@@ -63,3 +64,11 @@ def run(release: str, *tables: Table, status: str = "succeeded", **models: Saved
 def record(warehouse: Warehouse, *runs: Mapping[str, Any]) -> None:
     """Append the rows of these runs to ops.runs."""
     warehouse.append_rows(ops.RUNS, runs)
+
+
+def fragment(warehouse: Warehouse, table: Table, column: str) -> None:
+    """Write an existing table's rows anew in many small files: up to eight a partition, by a column's values."""
+    rows = warehouse.read(table).repartition(8, column)
+    note = json.dumps({"run_id": warehouse.run_id, "event_days": []})
+    writer = rows.write.format("delta").mode("overwrite").option("optimizeWrite", "false")
+    writer.option("userMetadata", note).save(warehouse.path(table))

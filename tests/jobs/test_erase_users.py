@@ -93,7 +93,7 @@ class Place:
     def clean(self, first: date = DAYS[0]) -> int:
         return self.run(clean_interactions, "--from", str(first), "--to", str(DAYS[1]))
 
-    def erase(self, *arguments: str, hours: float = 0, platform: str = "shop") -> int:
+    def erase(self, *arguments: str, hours: int = 0, platform: str = "shop") -> int:
         retention = ("--set", f"erasure.vacuum_retention_hours={hours}")
         return self.run(
             erase_users, "--platform", platform, "--list", str(self.list), *retention, *arguments, interval=False

@@ -94,6 +94,29 @@ def test_a_release_of_an_earlier_day_is_an_error_or_left_as_is_asked(act, made):
     assert releases.newest(made).release_id == later
 
 
+@pytest.mark.parametrize("by_its_own", [True, False], ids=["published by another run", "a later day is published"])
+def test_a_release_that_is_overtaken_while_it_is_audited_is_left_as_if_it_had_been_before(
+    settings, made, capsys, by_its_own
+):
+    later = publishing.open_release(made, AS_OF + timedelta(days=1), 1)
+    record(made, run(later, SHORTFALLS))
+    told = f"{FIRST} is published already" if by_its_own else f"{FIRST} stays unpublished: {later}, of a later day"
+
+    def overtaken(job):
+        def publish_meanwhile(_):
+            job.say = lambda _: None
+            publishing.publish(made, FIRST if by_its_own else later, 1)
+
+        job.say = publish_meanwhile
+        publish_release.main(job)
+
+    argv = ["--env", "local", "--set", f"warehouse={settings.warehouse}", "--set", "recommend.k=2"]
+    argv += ["--release", FIRST, "--unless-later"]
+    assert run_job(overtaken, argv, interval=False, publishes=True, extra=publish_release.extra) == 0
+    assert told in capsys.readouterr().out
+    assert made.read(ops.RELEASES).count() == 1
+
+
 def test_a_day_that_is_named_is_recorded_and_must_be_the_releases(act, made):
     code, told = act(publish_release, "--release", FIRST, "--date", "2026-11-03")
     assert (code, made.exists(ops.RELEASES)) == (2, False)

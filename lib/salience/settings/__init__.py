@@ -174,9 +174,10 @@ class ErasureSettings(Group):
     """Files that hold the people's own factors never stay. `keep`: a model in force is saved anew without them, and
     what only learned from them stays. `retire`: every model of the platform that was saved before they were erased
     goes."""
-    vacuum_retention_hours: float = Field(ge=0, le=24 * MAX_DAYS)
-    """Files that tables no longer use are deleted when they are unused for so long. Shorter than the longest run of a
-    job, 0 above all, fails whoever still reads them: erase while no other job is running then."""
+    vacuum_retention_hours: int = Field(ge=0, le=168)
+    """Files that tables no longer use are deleted when they are unused for so long: at most a week, behind which Delta
+    forgets when that was. Shorter than the longest run of a job, 0 above all, fails whoever still reads them: erase
+    while no other job is running then."""
 
 
 class SimulationSettings(Group):

@@ -51,13 +51,15 @@ def compact(warehouse: Warehouse, table: Table) -> Compacted | None:
     return Compacted(warehouse.version(table), found["numFilesRemoved"], found["numFilesAdded"])
 
 
-def vacuum(warehouse: Warehouse, tables: Sequence[Table], hours: float) -> list[Kept]:
+def vacuum(warehouse: Warehouse, tables: Sequence[Table], hours: int) -> list[Kept]:
     """Delete the files that existing tables have not used for some hours, and return what is kept for now.
 
     Versions of tables that need the deleted files cannot be read any more.
     """
     session = warehouse.spark.newSession()
     session.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+    # Unless told, Delta takes a week for any number of hours but 0.
+    session.conf.set("spark.databricks.delta.vacuum.retentionWindowIgnore.enabled", "false")
     # Whoever measures again what changed would take its commits for changes; and thousands of tasks would list files.
     session.conf.set("spark.databricks.delta.vacuum.logging.enabled", "false")
     few = session.conf.get("spark.sql.shuffle.partitions")
@@ -65,7 +67,7 @@ def vacuum(warehouse: Warehouse, tables: Sequence[Table], hours: float) -> list[
     kept = []
     for table in tables:
         statement = f"VACUUM delta.`{warehouse.path(table)}` RETAIN"
-        session.sql(f"{statement} {hours:g} HOURS")
+        session.sql(f"{statement} {hours} HOURS")
         files = session.sql(f"{statement} 0 HOURS DRY RUN").count() if hours else 0
         if files:
             newest: Any = DeltaTable.forPath(session, warehouse.path(table)).history(1)

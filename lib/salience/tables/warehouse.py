@@ -145,6 +145,21 @@ class Warehouse:
         older = {"replaceWhere": f"{column} < {_literal(day)}"}
         return self._write(table, self.frame(table, []), note, mode="overwrite", options=older)
 
+    def delete(self, table: Table, where: Mapping[str, Sequence[PartitionValue]]) -> Commit:
+        """Delete exactly the partitions named by `where`, in one commit, whatever they hold by then.
+
+        It is tried again where other runs write them, or put their files together, at this moment.
+
+        Raises:
+            ConflictError: other runs kept doing so.
+        """
+        for pause in PAUSES_S:
+            try:
+                return self.replace(table, self.frame(table, []), where)
+            except CONFLICTS:
+                sleep(pause)
+        raise ConflictError(f"{table}: other runs kept writing the same partitions; run it again")
+
     def append(self, table: Table, frame: DataFrame, note: Mapping[str, Any] | None = None) -> Commit:
         """Append rows to a ledger.
 
