@@ -23,10 +23,11 @@ def failed(context: Context) -> None:
 
 
 def late(context: dict[str, Any], hours: int) -> None:
-    """Tell that a run goes on some hours after it was queued; of one that failed, or waits in a backfill, nothing."""
+    """Tell that a run of the schedule goes on some hours after its interval ended; of all other runs, nothing."""
     run = context["dag_run"]
-    if run["state"] == "running" and run["run_type"] != "backfill":
-        _tell("run late", run["dag_id"], run["dag_run_id"], problem=f"not done {hours} hours after it was queued")
+    if run["state"] == "running" and run["run_type"] == "scheduled":
+        problem = f"not done {hours} hours after its interval ended"
+        _tell("run late", run["dag_id"], run["dag_run_id"], problem=problem)
 
 
 def _shortened(text: str) -> str:

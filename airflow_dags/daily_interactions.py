@@ -21,7 +21,7 @@ Takes one UTC day's logs into the tables, each platform by itself, and publishes
   that holds the keys).
 """
 
-with DAG("daily_interactions", **operated("0 4 * * *", late_after_h=4, doc=DOC)) as dag:
+with DAG("daily_interactions", **operated("0 4 * * *", DOC, late_after_h=4)) as dag:
     late = ("--late-days", "7")
     cleaned = [
         submit("clean_interactions", *DATED, *late, "--set", f"platforms=[{name}]", task_id=clean_task(name))

@@ -16,7 +16,7 @@ Measures the day that `daily_interactions` has taken, and every other day whose 
 - **Failures and needs** are those of `daily_interactions`.
 """
 
-with DAG("daily_metrics", **operated("0 4 * * *", late_after_h=6, doc=DOC)) as dag:
+with DAG("daily_metrics", **operated("0 4 * * *", DOC, late_after_h=6)) as dag:
     cleaned = wait_for("daily_interactions", [*map(clean_task, platforms())])
     measured = [submit("measure_audience", *DATED), submit("measure_outcomes", *DATED)]
     cleaned >> measured >> submit("check_kpis", *DATED, "--gate")

@@ -17,7 +17,7 @@ Finds candidates and audiences, scores engagement, ranks, and publishes all of i
 - **Failures, release and needs** are those of `daily_interactions`.
 """
 
-with DAG("daily_recommendations", **operated("0 4 * * *", late_after_h=6, doc=DOC)) as dag:
+with DAG("daily_recommendations", **operated("0 4 * * *", DOC, late_after_h=6)) as dag:
     release = open_release()
     recommend, scored = submit("recommend", *DATED, *RELEASED), submit("score_engagement", *DATED, *RELEASED)
     wait_for("daily_interactions") >> release >> submit("find_candidates", *DATED, *RELEASED) >> scored >> recommend

@@ -33,6 +33,6 @@ def confirm(params: dict) -> None:
         raise AirflowFailException(f"nothing was erased: {params['platform_again']} is not {params['platform']}")
 
 
-with DAG("erase_users", **operated(None, late_after_h=6, doc=DOC), params=PARAMS) as dag:
+with DAG("erase_users", **operated(None, DOC), params=PARAMS) as dag:
     named = ("--platform", "{{ params.platform }}", "--list", "{{ params.list }}")
     confirm() >> submit("erase_users", *named, "--{{ '' if params.allow_unknown else 'no-' }}allow-unknown")

@@ -80,17 +80,19 @@ RETRIES = {
 """Default arguments of every task."""
 
 
-def operated(schedule: str | None, late_after_h: int, doc: str) -> dict[str, Any]:
+def operated(schedule: str | None, doc: str, days: int = 1, late_after_h: int = 0) -> dict[str, Any]:
     """Return arguments of a DAG: one run goes on at a time, and people are told of failures and delays.
 
     Args:
         schedule: cron, UTC; a run takes the interval between two of its times. None for a DAG started by hand.
-        late_after_h: hours after which a run that was queued and has not ended is late.
         doc: Markdown for those who operate it.
+        days: length of that interval.
+        late_after_h: hours from its end after which a run of the schedule that has not ended is late; 0 for never.
     """
+    # Not from when the run was queued: Airflow 3.3 cannot clear a run with such a deadline (its issue 70368).
     deadline = DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=timedelta(hours=late_after_h),
+        reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
+        interval=timedelta(days=days, hours=late_after_h),
         callback=SyncCallback(alerts.late, kwargs={"hours": late_after_h}),
     )
     return {
@@ -99,7 +101,7 @@ def operated(schedule: str | None, late_after_h: int, doc: str) -> dict[str, Any
         "catchup": False,
         "max_active_runs": 1,
         "default_args": RETRIES,
-        "deadline": None if os.environ.get("AIRFLOW_SALIENCE_DEADLINES") == "no" else deadline,
+        "deadline": deadline if late_after_h and os.environ.get("AIRFLOW_SALIENCE_DEADLINES") != "no" else None,
         "doc_md": doc,
         "tags": ["salience"],
     }
@@ -157,6 +159,10 @@ def open_release() -> BashOperator:
             f"grep -E '{RELEASE_ID}' <<< \"$told\" | tail -n 1"
         ),
         cwd=str(HOME),
+        # A task's stdin is a socket, and with one Bash reads ~/.bashrc, which may put another Python first on PATH; but
+        # not where another shell has started it.
+        env={"SHLVL": "1"},
+        append_env=True,
         pool=POOL,
     )
 

@@ -15,6 +15,6 @@ Keeps tables small and fast, while they are read and written. Its tasks do not n
 - **Failures and needs** are those of `daily_interactions`.
 """
 
-with DAG("table_maintenance", **operated("0 12 * * *", late_after_h=12, doc=DOC)) as dag:
+with DAG("table_maintenance", **operated("0 12 * * *", DOC, late_after_h=12)) as dag:
     for job in ("apply_retention", "delete_old_releases", "compact_tables"):
         submit(job, *DATED)

@@ -18,7 +18,7 @@ Trains the recommenders and the engagement models on all up to the last Sunday, 
 - **Failures and needs** are those of `daily_interactions`.
 """
 
-with DAG("weekly_training", **operated("0 4 * * MON", late_after_h=12, doc=DOC)) as dag:
+with DAG("weekly_training", **operated("0 4 * * MON", DOC, days=7, late_after_h=12)) as dag:
     release, learned = open_release(), submit("learn_confidence", *DATED, *RELEASED)
     fitted, scoring = submit("train_recommender", *DATED, *RELEASED), submit("train_engagement", *DATED, *RELEASED)
     wait_for("daily_interactions") >> release >> [learned, fitted]

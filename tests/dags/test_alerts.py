@@ -60,11 +60,13 @@ def test_a_run_that_is_late_is_posted(alerts, monkeypatch):
     with listening() as (url, posted):
         monkeypatch.setenv("AIRFLOW_SALIENCE_ALERT_URL", url)
         alerts.late({"dag_run": LATE, "deadline": {}}, hours=12)
-    problem = "not done 12 hours after it was queued"
+    problem = "not done 12 hours after its interval ended"
     assert posted == [{"event": "run late", "dag_id": "weekly_training", "run_id": "r2", "problem": problem}]
 
 
-@pytest.mark.parametrize("change", [{"state": "failed"}, {"state": "queued"}, {"run_type": "backfill"}])
+@pytest.mark.parametrize(
+    "change", [{"state": "failed"}, {"state": "queued"}, {"run_type": "backfill"}, {"run_type": "manual"}]
+)
 def test_a_run_that_failed_or_waits_for_its_turn_is_not_told_as_late(alerts, monkeypatch, change):
     with listening() as (url, posted):
         monkeypatch.setenv("AIRFLOW_SALIENCE_ALERT_URL", url)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -171,10 +172,25 @@ def test_every_dag_runs_once_at_a_time_tells_people_and_explains_itself(bag, dag
     dag = bag.dags[dag_id]
     assert (dag.catchup, dag.max_active_runs, dag.start_date.isoformat()) == (False, 1, "2026-01-01T04:00:00+00:00")
     assert len(dag.doc_md) > 300
-    (deadline,) = dag.deadline
-    assert deadline.callback.path == "alerts.late"
-    assert deadline.callback.kwargs["hours"] * 3600 == deadline.interval.total_seconds()
     assert {task.on_failure_callback[0].__name__ for task in dag.tasks} == {"failed"}
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "days", "hours"),
+    [
+        ("daily_interactions", 1, 4),
+        ("daily_metrics", 1, 6),
+        ("daily_recommendations", 1, 6),
+        ("weekly_training", 7, 12),
+        ("table_maintenance", 1, 12),
+    ],
+)
+def test_a_run_of_the_schedule_is_late_some_hours_after_its_interval_ended(bag, dag_id, days, hours):
+    (deadline,) = bag.dags[dag_id].deadline
+    # By the time when the run was queued, no run could be cleared.
+    assert type(deadline.reference).__name__ == "DagRunLogicalDateDeadline"
+    assert deadline.interval == timedelta(days=days, hours=hours)
+    assert (deadline.callback.path, deadline.callback.kwargs) == ("alerts.late", {"hours": hours})
 
 
 @pytest.mark.parametrize(
@@ -290,6 +306,26 @@ def test_open_release_gives_on_the_id_alone(bag, tmp_path, monkeypatch):
     told = "open_release ...\\n  opened release 2026-11-14.12\\n2026-11-14.12\\nopen_release: 2.0 s\\n"
     task = render(bag.dags["weekly_training"].get_task("open_release"))
     assert run_in(tmp_path, task, f"printf '{told}'; echo 2026-11-14 12:00:00 WARN late >&2") == "2026-11-14.12"
+
+
+def test_open_release_takes_the_worker_s_path_though_its_stdin_is_a_socket(bag, tmp_path, monkeypatch):
+    """With such a stdin Bash reads ~/.bashrc unless another shell has started it."""
+    monkeypatch.setattr("airflow.providers.standard.operators.bash.context_to_airflow_vars", lambda *_, **__: {})
+    (tmp_path / ".bashrc").write_text("spark-submit() { echo 2026-11-14.99; }\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SHLVL", raising=False)
+    task = render(bag.dags["weekly_training"].get_task("open_release"))
+    mine, other = socket.socketpair()
+    stdin = os.dup(0)
+    try:
+        os.dup2(mine.fileno(), 0)
+        assert run_in(tmp_path, task, "echo 2026-11-14.1") == "2026-11-14.1"
+        task.env = None
+        assert run_in(tmp_path, task, "echo 2026-11-14.1") == "2026-11-14.99"
+    finally:
+        os.dup2(stdin, 0)
+        for one in (mine, other):
+            one.close()
 
 
 @pytest.mark.parametrize("task_id", ["open_release", "train_recommender"])
