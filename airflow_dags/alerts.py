@@ -32,7 +32,7 @@ def late(context: dict[str, Any], hours: int) -> None:
 
 def _shortened(text: str) -> str:
     """Return both ends of a long text: a job's command comes first, what it ended with last."""
-    return text if len(text) <= 1000 else f"{text[:495]} ... {text[-500:]}"
+    return text if len(text) <= 3000 else f"{text[:495]} ... {text[-2500:]}"
 
 
 def _tell(event: str, dag_id: str, run_id: str, **more: Any) -> None:

@@ -47,9 +47,9 @@ def test_a_task_whose_worker_died_is_posted_though_no_exception_is_known(alerts,
 def test_of_a_long_problem_both_ends_are_posted_for_a_job_tells_last_what_it_ended_with(alerts, monkeypatch):
     with listening() as (url, posted):
         monkeypatch.setenv("AIRFLOW_SALIENCE_ALERT_URL", url)
-        alerts.failed(FAILED | {"exception": RuntimeError(f"spark-submit {'x' * 2000} held 1 of 3 deliveries")})
+        alerts.failed(FAILED | {"exception": RuntimeError(f"spark-submit {'x' * 4000} held 1 of 3 deliveries")})
     (problem,) = (told["problem"] for told in posted)
-    assert len(problem) == 1000
+    assert len(problem) == 3000
     assert problem.startswith("spark-submit x") and problem.endswith("x held 1 of 3 deliveries")
 
 
