@@ -3,8 +3,6 @@
 import importlib
 import os
 import socket
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,30 +128,6 @@ def test_the_folder_holds_these_dags_with_these_tasks(bag):
     assert bag.import_errors == {}
     found = {dag_id: set(dag.task_ids) for dag_id, dag in bag.dags.items()}
     assert found == {dag_id: {*tasks} | OTHER_TASKS[dag_id] for dag_id, tasks in SUBMITTED.items()}
-
-
-PARSING = """
-import sys, time
-from airflow.dag_processing.dagbag import DagBag
-from airflow.providers.apache.spark.operators import spark_submit
-from airflow.providers.standard.operators import bash
-from airflow.providers.standard.sensors import external_task
-from airflow.sdk import DAG, Asset
-
-sys.path.insert(0, sys.argv[1])
-begun = time.process_time()
-bag = DagBag(sys.argv[1])
-assert len(bag.dags) == 6, bag.import_errors
-print(time.process_time() - begun, "pyspark" in sys.modules)
-"""
-
-
-def test_the_files_add_less_than_a_second_to_what_airflow_and_its_providers_import(tmp_path):
-    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    command = (sys.executable, "-c", PARSING, str(DAGS))
-    told = subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
-    seconds, has_spark = told.splitlines()[-1].split()
-    assert float(seconds) < 1 and has_spark == "False"
 
 
 @pytest.mark.parametrize("dag_id", INTERVALS)
@@ -345,35 +319,3 @@ def test_a_job_runs_in_the_project_folder(bag, tmp_path, monkeypatch):
     assert run_in(tmp_path, task, f"pwd > {tmp_path}/where") is None
     assert (tmp_path / "where").read_text().strip() == str(PROJECT)
     assert Path.cwd() == tmp_path
-
-
-def test_the_environment_and_the_project_folder_may_be_named(airflow_home):
-    script = (
-        "import daily_recommendations; task = daily_recommendations.dag.get_task('recommend');"
-        "print(task.application, task.properties_file, *task.application_args[:2])"
-    )
-    variables = {"AIRFLOW_SALIENCE_ENV": "local", "AIRFLOW_SALIENCE_HOME": "/opt/salience"}
-    told = in_fresh_python(script, **variables)
-    assert told == "/opt/salience/jobs/recommend.py /opt/salience/conf/spark/local.conf --env local"
-
-
-def test_parsing_imports_no_spark(airflow_home):
-    dags = ", ".join(SUBMITTED)
-    told = in_fresh_python(
-        f"import {dags}, sys; print({{name.split('.')[0] for name in sys.modules}} & {{'pyspark', 'salience'}})"
-    )
-    assert told == "set()"
-
-
-def in_fresh_python(script, **variables):
-    """Run the script in a Python of its own, in the folder of the DAGs, and return its last line."""
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=DAGS,
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip().splitlines()[-1]
