@@ -29,8 +29,8 @@ from salience.tables import publishing, releases, silver
 from salience.tables.audits import Audit, record, require_passed
 from salience.tables.contract import Table
 from salience.tables.outages import outages_told
+from salience.tables.partitions import PartitionValue
 from salience.tables.staged import Commit
-from salience.tables.warehouse import PartitionValue
 
 UNEXPECTED = 1
 

@@ -15,7 +15,8 @@ from salience.sources.mapping import BRONZE_TABLES
 from salience.tables import ops, silver
 from salience.tables.audits import Audit
 from salience.tables.contract import Table
-from salience.tables.warehouse import Warehouse, is_in
+from salience.tables.partitions import is_in
+from salience.tables.warehouse import Warehouse
 
 
 def hold(deliveries: Sequence[Delivery], by_day: Mapping[date, Sequence[Audit]], audits: list[Audit]) -> list[Delivery]:

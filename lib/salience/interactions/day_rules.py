@@ -20,7 +20,7 @@ from salience.interactions.rules import (
 )
 from salience.settings import CleanSettings
 from salience.sources.typed import names_where
-from salience.tables.warehouse import is_in
+from salience.tables.partitions import is_in
 
 _MINUTE_US = 60_000_000
 

@@ -22,9 +22,10 @@ from salience.settings import AHEAD_DAYS, CleanSettings
 from salience.sources.deliveries import Delivery
 from salience.tables import bronze, silver
 from salience.tables.contract import Table
+from salience.tables.partitions import is_in
 from salience.tables.retention import deleted_before
 from salience.tables.staged import Commit
-from salience.tables.warehouse import Warehouse, is_in
+from salience.tables.warehouse import Warehouse
 
 _EVENT = ["platform", "event_id", "event_time"]
 

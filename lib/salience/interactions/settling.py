@@ -30,8 +30,9 @@ from salience.settings import MAX_FUTURE_DAYS, MAX_LATENESS_DAYS, CleanSettings
 from salience.tables import bronze, silver
 from salience.tables.conflicts import CONFLICTS
 from salience.tables.contract import Table
+from salience.tables.partitions import PartitionValue, is_in
 from salience.tables.staged import Commit, StagedFiles
-from salience.tables.warehouse import PartitionValue, Warehouse, is_in
+from salience.tables.warehouse import Warehouse
 from salience.threads import side_by_side
 
 Note = Callable[[Table, Commit], None]

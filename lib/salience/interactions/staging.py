@@ -17,8 +17,9 @@ from salience.sources.deliveries import Delivery
 from salience.sources.failures import is_unreadable, reason
 from salience.sources.mapping import BRONZE_TABLES, Dataset, InteractionsMapping, SourceMapping
 from salience.sources.typed import FIRST_OF_ROW
+from salience.tables.partitions import is_in
 from salience.tables.staged import StagedFiles
-from salience.tables.warehouse import Warehouse, is_in
+from salience.tables.warehouse import Warehouse
 
 _TOTALS = ("rows", "emitted", "rejected", "passing")
 ByDay = Mapping[date, Mapping[str, int]]

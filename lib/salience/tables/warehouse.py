@@ -12,7 +12,6 @@ from delta.tables import DeltaMergeBuilder, DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from salience.errors import ConflictError, ContractError, InputError
@@ -20,15 +19,14 @@ from salience.tables.conflicts import CONFLICTS, PAUSES_S
 from salience.tables.conform import conform
 from salience.tables.contract import Kind, Table
 from salience.tables.notes import Notes, newest_snapshot
+from salience.tables.partitions import PartitionValue, condition, literal
 from salience.tables.staged import Commit, StagedFiles
 from salience.tables.storage import as_java, as_list, open_folder, opening
-from salience.tables.stored import Stored, differences, properties, quoted
+from salience.tables.stored import Stored, differences, properties
 
 _HALF_CREATED = ("DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION", "DELTA_TABLE_NOT_FOUND")
 METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 """The setting of a session that says what its commits note of themselves."""
-
-PartitionValue = str | date
 
 
 class Warehouse:
@@ -112,7 +110,7 @@ class Warehouse:
         """
         if table.kind is Kind.LEDGER:
             raise ContractError(f"{table}: ledgers are only appended to")
-        return self._write(table, frame, note, mode="overwrite", options={"replaceWhere": _condition(where)})
+        return self._write(table, frame, note, mode="overwrite", options={"replaceWhere": condition(where)})
 
     def stage(self, table: Table, frame: DataFrame) -> StagedFiles:
         """Write rows of a table that no reader sees before `replace_by_staged`.
@@ -131,7 +129,7 @@ class Warehouse:
     ) -> Commit:
         """Replace exactly the partitions named by `where` with what staged files hold of them, in one commit."""
         values = {column: [str(value) for value in wanted] for column, wanted in where.items()}
-        return files.commit(_condition(where), values, {"run_id": self.run_id, **(note or {})})
+        return files.commit(condition(where), values, {"run_id": self.run_id, **(note or {})})
 
     def delete_before(self, table: Table, column: str, day: date, note: Mapping[str, Any] | None = None) -> Commit:
         """Delete the partitions of a day table of days before one, in one commit.
@@ -142,7 +140,7 @@ class Warehouse:
             day: the first day that stays.
             note: what the commit's metadata should say beside the run.
         """
-        older = {"replaceWhere": f"{column} < {_literal(day)}"}
+        older = {"replaceWhere": f"{column} < {literal(day)}"}
         return self._write(table, self.frame(table, []), note, mode="overwrite", options=older)
 
     def delete(self, table: Table, where: Mapping[str, Sequence[PartitionValue]]) -> Commit:
@@ -341,22 +339,3 @@ def _qualified(spark: SparkSession, folder: str) -> str:
     # Hadoop asks no server before the first question.
     file_system.exists(path)
     return str(file_system.makeQualified(path).toString())
-
-
-def is_in(column: str, values: Sequence[PartitionValue]) -> SparkColumn:
-    """Return the condition that `column` holds one of `values`; false for none."""
-    return F.col(column).isin(list(values)) if values else F.lit(False)
-
-
-def _condition(where: Mapping[str, Sequence[PartitionValue]]) -> str:
-    """Return the SQL condition that each column holds one of its values."""
-    return " AND ".join(
-        f"{column} IN ({', '.join(_literal(value) for value in sorted(set(values)))})"
-        for column, values in where.items()
-    )
-
-
-def _literal(value: PartitionValue) -> str:
-    if isinstance(value, date):
-        return f"DATE'{value.isoformat()}'"
-    return quoted(value)
