@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("airflow", reason="needs the Airflow environment: make setup-airflow")
 
 import psutil
-from running import PROJECT, SPARK_BIN, airflow, run, scheduling, set_up, until, variables_of
+from running import PROJECT, SPARK_BIN, airflow, run, run_jobs, scheduling, set_up, simulate, until, variables_of
 
 DAYS = ["2026-11-12", "2026-11-13", "2026-11-14"]
 HASHES = """
@@ -32,21 +32,6 @@ print(json.dumps(told))
 """
 
 
-ONE_BY_ONE = """
-import json, runpy, sys
-
-folder, jobs = sys.argv[1], json.loads(sys.argv[2])
-sys.path.insert(0, folder)
-for job, *arguments in jobs:
-    sys.argv = [f"{folder}/{job}.py", "--env", "local", *arguments]
-    try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    except SystemExit as end:
-        assert end.code == 0, (job, arguments, end.code)
-"""
-"""Runs jobs one after the other in one process, which takes less time than one each."""
-
-
 def one_by_one(variables):
     """Run the jobs of the daily DAGs, day after day, without Airflow; the last day is measured."""
     jobs = []
@@ -58,7 +43,7 @@ def one_by_one(variables):
             ("publish_release", "--release", f"{day}.1"),
         ]
     jobs += [(job, "--date", DAYS[-1]) for job in ("measure_audience", "measure_outcomes")]
-    run(variables, str(SPARK_BIN / "python"), "-c", ONE_BY_ONE, f"{PROJECT}/jobs", json.dumps(jobs))
+    run_jobs(variables, *jobs)
 
 
 def java_of(process, job, day):
@@ -93,10 +78,7 @@ def test_three_days_by_backfill_equal_three_days_one_by_one_though_a_job_was_kil
     if not SPARK_BIN.is_dir():
         pytest.skip("needs the Spark environment: make setup")
     variables = variables_of(tmp_path) | {"SALIENCE_PLATFORMS": "[feed]"}
-    size = ["users=150", "contents=80", "days=4", "events=6000"]
-    settings = [part for setting in size for part in ("--set", f"simulate.{setting}")]
-    simulate = [str(SPARK_BIN / "python"), f"{PROJECT}/jobs/simulate_logs.py", "--env", "local"]
-    run(variables, *simulate, "--date", DAYS[-1], *settings)
+    run_jobs(variables, simulate(DAYS[-1], users=150, contents=80, days=4, events=6000))
     alone = str(tmp_path / "one-by-one")
     one_by_one(variables | {"SALIENCE_WAREHOUSE": alone})
 

@@ -9,10 +9,9 @@ import pytest
 
 pytest.importorskip("airflow", reason="needs the Airflow environment: make setup-airflow")
 
-from running import PROJECT, SPARK_BIN, listening, run, run_dag, variables_of
+from running import SPARK_BIN, listening, run, run_dag, run_jobs, simulate, variables_of
 
-FIRST_DAY, LAST_BEFORE = "2026-11-07", "2026-11-13"
-SATURDAY, SUNDAY = "2026-11-14", "2026-11-15"
+FIRST_DAY, FRIDAY, SATURDAY, SUNDAY = (f"2026-11-{day}" for day in ("07", "13", "14", "15"))
 """The logs end on a Sunday, so that a week ends with them."""
 SUNDAY_AT_4, MONDAY_AT_4, SUNDAY_AT_12 = (f"2026-11-{at}:00:00+00:00" for at in ("15T04", "16T04", "15T12"))
 
@@ -20,17 +19,20 @@ READ_TABLES = """
 import json, os, sys
 from deltalake import DeltaTable
 
+def where(name):
+    return f"{sys.argv[1]}/{name.replace('.', '/')}"
+
 def read(name, *columns):
-    return DeltaTable(f"{sys.argv[1]}/{name.replace('.', '/')}").to_pandas(columns=list(columns) or None)
+    return DeltaTable(where(name)).to_pandas(columns=list(columns) or None)
 
 releases = read("ops.releases").sort_values("release_seq")
 in_force = dict(releases.iloc[-1]["tables"])
 rows = {table: int((read(table, "release_id")["release_id"] == of).sum()) for table, of in in_force.items()}
 published = releases[["release_seq", "release_id", "action"]].values.tolist()
 told = {"published": published, "in_force": in_force, "rows": rows}
-columns = {"silver.erasures": "user_id", "gold.user_profiles": "user_id", "gold.audience_daily": "event_date"}
-for name, column in columns.items():
-    told[name] = sorted(map(str, set(read(name, column)[column])))
+people = {"silver.erasures": "user_id", "gold.user_profiles": "user_id"}
+for name, column in (people | {"gold.audience_daily": "event_date", "ops.runs": "job"}).items():
+    told[name] = sorted(map(str, set(read(name, column)[column]))) if os.path.isdir(where(name)) else []
 print(json.dumps(told), flush=True)
 os._exit(0)  # threads of its libraries now and then abort a process that ends by itself
 """
@@ -62,14 +64,51 @@ def test_a_job_with_bad_input_is_started_once_nothing_follows_and_people_are_tol
     assert {"task": "clean_interactions_feed", "event": "task failed"}.items() <= json.loads(alert).items()
 
 
+@pytest.fixture
+def one_platform(variables):
+    """Settings of one platform and of models among which there is little to choose."""
+    if not SPARK_BIN.is_dir():
+        pytest.skip("needs the Spark environment: make setup")
+    few = {
+        "ENGAGEMENT": {"MLP_HIDDEN_UNITS": "0", "REGULARISATIONS": "[0.001]", "ELASTIC_NETS": "[0]"},
+        "RECOMMEND__ALS": {"RANK": "8", "ITERATIONS": "5", "REGULARISATIONS": "[0.3]"},
+        "RECOMMEND__CONFIDENCE": {"HALF_LIVES_DAYS": "[7]", "FACTORS": "[]", "ROUNDS": "1", "WINDOWS": "1"},
+    }
+    few["ENGAGEMENT"]["BOOTSTRAP_REPLICATES"] = "100"
+    few["RECOMMEND"] = {"BOOTSTRAP_REPLICATES": "100"}
+    found = {f"SALIENCE_{part}__{name}": value for part, of in few.items() for name, value in of.items()}
+    return variables | found | {"SALIENCE_PLATFORMS": "[feed]"}
+
+
+@pytest.mark.trial
+def test_days_are_taken_models_trained_and_recommendations_made_and_each_is_published(one_platform):
+    run_jobs(
+        one_platform,
+        simulate(SUNDAY, users=300, contents=120, days=9, events=22000),
+        ("clean_interactions", "--from", FIRST_DAY, "--to", SATURDAY),
+    )
+    # Others wait for the run that the schedule would have made on Sunday.
+    run_dag(one_platform, "daily_interactions", SUNDAY_AT_4, done_already=True)
+    for dag_id in ("daily_interactions", "weekly_training", "daily_recommendations"):
+        run_dag(one_platform, dag_id, MONDAY_AT_4)
+
+    found = tables_of(one_platform)
+    ids = [f"{SUNDAY}.{generation}" for generation in (1, 2, 3)]
+    assert found["published"] == [[seq, release, "publish"] for seq, release in enumerate(ids, start=1)]
+    in_force = found["in_force"]
+    assert in_force["gold.user_profiles"] == ids[0]
+    assert in_force["gold.recommender_evaluation"] == in_force["gold.engagement_evaluation"] == ids[1]
+    assert in_force["gold.recommendations"] == in_force["gold.engagement_scores"] == ids[2]
+    empty = {table for table, rows in found["rows"].items() if not rows}
+    # Everyone has a whole list; and so few days leave none that the model has not seen.
+    assert empty <= {"gold.recommendation_shortfalls", "gold.engagement_calibration_drift"}
+
+
 @pytest.mark.slow
 def test_a_failed_audit_is_not_tried_again_publishes_nothing_and_is_told(variables, tmp_path):
     if not SPARK_BIN.is_dir():
         pytest.skip("needs the Spark environment: make setup")
-    python, jobs = str(SPARK_BIN / "python"), f"{PROJECT}/jobs"
-    size = ["users=50", "contents=30", "days=1", "events=800", "dirt_share=0.1"]
-    settings = [part for setting in size for part in ("--set", f"simulate.{setting}")]
-    run(variables, python, f"{jobs}/simulate_logs.py", "--env", "local", "--date", SATURDAY, *settings)
+    run_jobs(variables, simulate(SATURDAY, users=50, contents=30, days=1, events=800, dirt_share=0.1))
     thresholds = {"MIN_ROWS": "1", "MAX_SHARES": "{default: 0}"}
     variables |= {f"SALIENCE_CLEAN__THRESHOLDS__{name}": value for name, value in thresholds.items()}
     with listening() as (url, posted):
@@ -83,51 +122,31 @@ def test_a_failed_audit_is_not_tried_again_publishes_nothing_and_is_told(variabl
     assert (ops / "audits").is_dir() and not (ops / "releases").exists() and not (ops / "opened_releases").exists()
 
 
-@pytest.mark.slow
-def test_every_dag_does_its_work_on_real_tables(variables, tmp_path):
-    if not SPARK_BIN.is_dir():
-        pytest.skip("needs the Spark environment: make setup")
-    fast = {"PLATFORMS": "[feed]", "ENGAGEMENT__MLP_HIDDEN_UNITS": "0"}
-    # One of each, so that there is little to choose from.
-    fast |= {f"ENGAGEMENT__{name}": value for name, value in (("REGULARISATIONS", "[0.001]"), ("ELASTIC_NETS", "[0]"))}
-    confidence = {"HALF_LIVES_DAYS": "[7]", "FACTORS": "[2]", "ROUNDS": "1", "WINDOWS": "1"}
-    fast |= {f"RECOMMEND__CONFIDENCE__{name}": value for name, value in confidence.items()}
-    fast |= {f"{stage}__BOOTSTRAP_REPLICATES": "100" for stage in ("ENGAGEMENT", "RECOMMEND")}
-    variables |= {f"SALIENCE_{name}": value for name, value in fast.items()}
-    python = str(SPARK_BIN / "python")
-    size = ["users=300", "contents=120", "days=9", "events=22000"]
-    settings = [part for setting in size for part in ("--set", f"simulate.{setting}")]
-    run(variables, python, f"{PROJECT}/jobs/simulate_logs.py", "--env", "local", "--date", SUNDAY, *settings)
-    clean = [python, f"{PROJECT}/jobs/clean_interactions.py", "--env", "local"]
-    run(variables, *clean, "--from", FIRST_DAY, "--to", LAST_BEFORE)
-
-    for dag_id, logical_date in (
-        ("daily_interactions", SUNDAY_AT_4),
-        ("daily_interactions", MONDAY_AT_4),
-        ("weekly_training", MONDAY_AT_4),
-        ("daily_recommendations", MONDAY_AT_4),
-        ("daily_metrics", MONDAY_AT_4),
-    ):
-        run_dag(variables, dag_id, logical_date)
+@pytest.mark.trial
+def test_a_day_is_measured_people_are_erased_once_that_is_said_twice_and_tables_are_maintained(one_platform, tmp_path):
+    release = ("--release", f"{SUNDAY}.1")
+    run_jobs(
+        one_platform,
+        simulate(SUNDAY, users=150, contents=80, days=3, events=4000),
+        ("clean_interactions", "--from", FRIDAY, "--to", SUNDAY),
+        ("open_release", "--date", SUNDAY),
+        ("build_profiles", "--date", SUNDAY, *release),
+        ("publish_release", *release),
+    )
+    run_dag(one_platform, "daily_interactions", SUNDAY_AT_4, done_already=True)
+    run_dag(one_platform, "daily_metrics", MONDAY_AT_4)
+    known = tables_of(one_platform)["gold.user_profiles"]
 
     gone = {"platform": "feed", "platform_again": "feed", "list": str(tmp_path / "gone.txt"), "allow_unknown": False}
     (tmp_path / "gone.txt").write_text("u0000001\n")
-    refused = run_dag(variables, "erase_users", MONDAY_AT_4, code=1, **gone, cannot_be_undone=False)
+    refused = run_dag(one_platform, "erase_users", MONDAY_AT_4, code=1, **gone, cannot_be_undone=False)
     assert "nothing was erased" in refused
-    run_dag(variables, "erase_users", MONDAY_AT_4, **gone, cannot_be_undone=True)
-    run_dag(variables, "table_maintenance", SUNDAY_AT_12)
+    run_dag(one_platform, "erase_users", MONDAY_AT_4, **gone, cannot_be_undone=True)
+    run_dag(one_platform, "table_maintenance", SUNDAY_AT_12)
 
-    found = json.loads(run(variables, python, "-c", READ_TABLES, variables["SALIENCE_WAREHOUSE"]).splitlines()[-1])
-    ids = [f"{SATURDAY}.1", *(f"{SUNDAY}.{generation}" for generation in (1, 2, 3))]
-    assert found["published"][:4] == [[seq, release, "publish"] for seq, release in enumerate(ids, start=1)]
-    in_force = found["in_force"]
-    assert in_force["gold.user_profiles"] == ids[1]
-    assert in_force["gold.recommender_evaluation"] == in_force["gold.engagement_evaluation"] == ids[2]
-    assert in_force["gold.recommendations"] == in_force["gold.engagement_scores"] == ids[3]
-    empty = {table for table, rows in found["rows"].items() if not rows}
-    # Everyone has a whole list; and so few days leave none that the model has not seen.
-    assert empty <= {"gold.recommendation_shortfalls", "gold.engagement_calibration_drift"}
+    found = tables_of(one_platform)
     assert max(found["gold.audience_daily"]) == SUNDAY
     (erased,) = found["silver.erasures"]
-    assert len(found["gold.user_profiles"]) > 100
-    assert erased not in found["gold.user_profiles"]
+    assert set(known) - set(found["gold.user_profiles"]) == {erased}
+    assert found["in_force"]["gold.user_profiles"] == f"{SUNDAY}.1"
+    assert {"apply_retention", "delete_old_releases", "compact_tables"} <= set(found["ops.runs"])
