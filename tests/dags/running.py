@@ -18,19 +18,6 @@ PROJECT = Path(__file__).parent.parent.parent
 SPARK_BIN = PROJECT / ".venv" / "bin"
 _AIRFLOW = str(Path(sys.executable).parent / "airflow")
 
-_ONE_BY_ONE = """
-import json, runpy, sys
-
-folder, jobs = sys.argv[1], json.loads(sys.argv[2])
-sys.path.insert(0, folder)
-for job, *arguments in jobs:
-    sys.argv = [f"{folder}/{job}.py", "--env", "local", *arguments]
-    try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    except SystemExit as end:
-        assert end.code == 0, (job, arguments, end.code)
-"""
-
 
 def variables_of(folder):
     """Environment variables of an Airflow, and of the jobs that it starts, that live in a folder."""
@@ -74,7 +61,19 @@ def run(variables, *command, code=0):
 
 def run_jobs(variables, *jobs):
     """Run jobs, each with its arguments, one after the other in one process: that takes less time than one each."""
-    run(variables, str(SPARK_BIN / "python"), "-c", _ONE_BY_ONE, f"{PROJECT}/jobs", json.dumps(jobs))
+    done = subprocess.run(
+        [str(SPARK_BIN / "python"), "-m", "tests.one_by_one"],
+        cwd=PROJECT,
+        env=variables,
+        input="".join(f"{json.dumps(job)}\n" for job in jobs),
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=1500,
+        check=True,
+    )
+    for job, line in zip(jobs, done.stdout.splitlines(), strict=True):
+        code, *told = json.loads(line)
+        assert code == 0, (job, told)
 
 
 def simulate(last_day, **size):
