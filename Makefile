@@ -12,8 +12,8 @@ AIRFLOW_DEMO := data/airflow/demo-$(call day,0)
 OF_AIRFLOW := env SALIENCE_LOGS="$(CURDIR)/$(AIRFLOW_DEMO)/logs" SALIENCE_WAREHOUSE="$(CURDIR)/$(AIRFLOW_DEMO)/warehouse" \
 	SALIENCE_SIMULATE__TRUTH="$(CURDIR)/$(AIRFLOW_DEMO)/truth"
 # Each task is a process that loads Spark's classes: those that setup kept only have to be mapped.
-KEPT_CLASSES := -XX:SharedArchiveFile=$(CURDIR)/.venv/spark-classes.jsa -Xlog:cds=off -Xlog:cds+dynamic=off
-AIRFLOW := $(OF_AIRFLOW) SPARK_SUBMIT_OPTS="$(KEPT_CLASSES)" PATH="$(CURDIR)/$(BIN):$(CURDIR)/$(AIRFLOW_BIN):$$PATH" AIRFLOW_HOME="$(CURDIR)/data/airflow" \
+KEPT_CLASSES := "-XX:SharedArchiveFile=$(CURDIR)/.venv/spark-classes.jsa" -Xlog:cds=off -Xlog:cds+dynamic=off
+AIRFLOW := $(OF_AIRFLOW) SPARK_SUBMIT_OPTS='$(KEPT_CLASSES)' PATH="$(CURDIR)/$(BIN):$(CURDIR)/$(AIRFLOW_BIN):$$PATH" AIRFLOW_HOME="$(CURDIR)/data/airflow" \
 	AIRFLOW__CORE__DAGS_FOLDER="$(CURDIR)/airflow_dags" AIRFLOW__CORE__LOAD_EXAMPLES=False \
 	AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True AIRFLOW__API__HOST=127.0.0.1 AIRFLOW_SALIENCE_ENV=local \
 	AIRFLOW_CONN_SPARK_DEFAULT='{"conn_type": "spark", "host": "local[2]", "extra": {"spark-binary": "spark-submit", "deploy-mode": "client"}}' \
@@ -35,11 +35,12 @@ $(READY): pyproject.toml conf/pins.txt
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint conf/pins.txt --editable '.[dev]'
 	@# Spark fetches Delta's jars when it starts; two that do so at once would spoil each other's files. This first job
-	@# also leaves the classes that it loaded in a form that Java only has to map.
-	@PATH="$(CURDIR)/$(BIN):$$PATH" SPARK_SUBMIT_OPTS="-XX:ArchiveClassesAtExit=.venv/spark-classes.new" \
+	@# also leaves the classes that it loaded in a form that Java only has to map; a Java that cannot do so does without.
+	@env -u HADOOP_CONF_DIR -u YARN_CONF_DIR PATH="$(CURDIR)/$(BIN):$$PATH" SPARK_SUBMIT_OPTS="-XX:ArchiveClassesAtExit=.venv/spark-classes.new" \
 		spark-submit --properties-file conf/spark/local.conf jobs/open_release.py --env local --date 2026-01-01 \
 		--set warehouse="$(CURDIR)/.venv/first" >.venv/first.log 2>&1 || { cat .venv/first.log; exit 1; }
-	@mv .venv/spark-classes.new .venv/spark-classes.jsa && rm -r .venv/first .venv/first.log
+	@[ ! -f .venv/spark-classes.new ] || mv .venv/spark-classes.new .venv/spark-classes.jsa
+	@rm -r .venv/first .venv/first.log
 	@touch $@
 
 setup-airflow: $(AIRFLOW_READY) ## build .venv-airflow: Airflow has an environment of its own

@@ -16,7 +16,7 @@ SPARK_SUBMIT = (str(BIN / "spark-submit"), "--properties-file", "conf/spark/loca
 
 QUICK_START = (
     "-XX:TieredStopAtLevel=1 "
-    f"-XX:SharedArchiveFile={PROJECT}/.venv/spark-classes.jsa -Xlog:cds=off -Xlog:cds+dynamic=off"
+    f'"-XX:SharedArchiveFile={PROJECT}/.venv/spark-classes.jsa" -Xlog:cds=off -Xlog:cds+dynamic=off'
 )
 """Java's options for one small job a process: quick compilation alone, and the classes that `make setup` kept."""
 
